@@ -1,0 +1,74 @@
+"""What a user waits for: `--help`, one cold `classify`, a whole CoCoNot file; wall time and peak memory.
+
+    python benchmarks/first_run.py FILE [--repeats 5]
+
+Every measurement is a new process of the installed command, as a user starts it. Prints a table and the
+machine, and writes benchmarks/results/first_run.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from machine import describe, line
+
+RESULTS = Path(__file__).parent / "results" / "first_run.json"
+
+
+def measure(arguments: list[str]) -> tuple[float, float]:
+    """Return wall seconds and peak resident MiB of one run of the command."""
+    started = time.perf_counter()
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    if status:
+        raise SystemExit(f"{' '.join(arguments)} failed")
+    return seconds, usage.ru_maxrss / 1024
+
+
+def main() -> None:
+    """Run the measurements, print and store them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="completions to score, such as a model's responses to CoCoNot")
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    command = shutil.which("refusal-clf", path=str(Path(sys.executable).parent)) or "refusal-clf"
+    rows = sum(1 for _ in options.file.open(encoding="utf-8"))
+    with tempfile.TemporaryDirectory() as scratch:
+        score = [command, "score", str(options.file), "--out", scratch + "/run", "--overwrite"]
+        runs = {
+            "--help": [command, "--help"],
+            "classify, cold": [command, "classify", "--prompt", "Who are you?", "--response", "I'd rather not say."],
+            f"score {rows} rows, --tier full": [*score, "--tier", "full"],
+            f"score {rows} rows, --tier auto": [*score, "--tier", "auto"],
+            f"score {rows} rows, --tier fast": [*score, "--tier", "fast"],
+        }
+        results = {}
+        for name, arguments in runs.items():
+            measured = [measure(arguments) for _ in range(options.repeats)]
+            results[name] = {
+                "median_seconds": round(statistics.median(seconds for seconds, _ in measured), 3),
+                "max_seconds": round(max(seconds for seconds, _ in measured), 3),
+                "peak_mib": round(max(memory for _, memory in measured), 1),
+            }
+    machine = describe()
+    print("| command | median s | slowest s | peak MiB |\n| --- | --- | --- | --- |")
+    for name, result in results.items():
+        print(f"| {name} | {result['median_seconds']} | {result['max_seconds']} | {result['peak_mib']} |")
+    print(f"\n{options.repeats} runs each; {line(machine)}")
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps({"machine": machine, "results": results}, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

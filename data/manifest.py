@@ -1,0 +1,33 @@
+"""Write `data/manifest.json`: the sha256, the number of rows and the use of every data file.
+
+    python data/manifest.py
+
+Run it after a change to the data. `tests/test_samples.py` compares the files with it, and
+`refusal-clf train data` reads only the files that are for training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Final
+
+DATA: Final = Path(__file__).parent
+TRAINED_ON: Final = ("synthetic",)
+
+
+def describe(file: Path) -> dict[str, Any]:
+    """Return one file's entry: its path within `data/`, its sha256 and its number of rows."""
+    content = file.read_bytes()
+    return {
+        "path": file.relative_to(DATA).as_posix(),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "rows": len(content.splitlines()),
+        "use": "training" if file.parent.name in TRAINED_ON else "held out",
+    }
+
+
+if __name__ == "__main__":
+    entries = [describe(file) for file in sorted(DATA.rglob("*.jsonl"))]
+    (DATA / "manifest.json").write_text(json.dumps({"files": entries}, indent=2) + "\n", encoding="utf-8")

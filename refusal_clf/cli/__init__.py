@@ -1,0 +1,125 @@
+"""The command line. One module a command; each imports what it needs only when it runs, so that help is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import Annotated, Final, NoReturn
+
+import typer
+
+from refusal_clf import __version__
+from refusal_clf.cli import classify, data, evaluate, export, info, score, train
+from refusal_clf.records import InputError
+
+PROGRAM: Final = "refusal-clf"
+UNUSABLE: Final = 2
+"""Exit status of unusable input or arguments."""
+
+_INTERNAL: Final = 70  # EX_SOFTWARE of sysexits.h: 1 must go on meaning that the gate of `check` failed
+_INTERRUPTED: Final = 130
+_BROKEN_PIPE: Final = 141
+
+# Typer may carry its own copy of click, so that the class is reached through what Typer exports of it:
+# BadParameter, UsageError, ClickException.
+_ClickException: Final[type] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name=PROGRAM,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,  # its tracebacks show local variables: other people's prompts and responses
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")] = False,
+) -> None:
+    """Did the model comply, refuse, or do something between? Score responses offline, on a CPU.
+
+    Example: refusal-clf score completions.jsonl
+    """
+
+
+for _command in (score, classify, train, evaluate, export, data, info):
+    _command.register(app)
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 success, 1 a failed gate, 2 unusable input or arguments.
+
+    Whatever a user can mend is one line on standard error; `--debug` shows where it was raised.
+
+    Parameters
+    ----------
+    argv
+        Arguments without the program's name; default: those of the process.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    end = given.index("--") if "--" in given else len(given)
+    debug = "--debug" in given[:end]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # an arrow that a terminal's encoding lacks must not stop a run
+    arguments = [argument for argument in given[:end] if argument != "--debug"] + given[end:]
+    try:
+        code = app(arguments or ["--help"], prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except InputError as error:
+        if debug:
+            raise
+        _fail(str(error), UNUSABLE)
+    except BrokenPipeError:
+        _discard_output()
+    except SystemExit as error:  # how Typer ends a broken pipe
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        _discard_output()
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(_INTERRUPTED)
+    except Exception as error:
+        if isinstance(error, _ClickException):
+            _fail(_usage_message(error), UNUSABLE)
+        if debug:
+            raise
+        if isinstance(error, OSError):
+            where = f"{error.filename}: " if error.filename else ""
+            _fail(f"{where}{error.strerror or error}", UNUSABLE)
+        _fail(f"internal error, {type(error).__name__}: {error} (--debug shows where)", _INTERNAL)
+    if not arguments:  # help was all that could be done for a command that names nothing to do
+        sys.exit(UNUSABLE)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    """Print one line, whatever the message holds, and exit."""
+    from refusal_clf.report.escaping import printable
+
+    red = None if os.environ.get("NO_COLOR") else typer.colors.RED
+    typer.secho(f"{PROGRAM}: error: {printable(message, limit=2000)}", fg=red, err=True)
+    sys.exit(code)
+
+
+def _usage_message(error: Exception) -> str:
+    message: str = error.format_message()  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    return f"{message} (try '{context.command_path} --help')" if context is not None else message
+
+
+def _discard_output() -> NoReturn:
+    """Point standard output nowhere, or the interpreter would complain once more when it closes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(_BROKEN_PIPE)

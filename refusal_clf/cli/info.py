@@ -1,0 +1,72 @@
+"""`refusal-clf info`: which model, which versions, which machine resources."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from refusal_clf.classifier import RefusalClassifier
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("info")(_info)
+
+
+def _info(
+    model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="A packaged model or a directory.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: all that may be used.")] = None,
+    output_format: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")] = "table",
+) -> None:
+    """Print the version, the model with its checksum and provenance, and what runs it.
+
+    Example: refusal-clf info --format json
+    """
+    from refusal_clf.classifier import RefusalClassifier
+
+    facts = _facts(RefusalClassifier.load(model, threads=threads))
+    if output_format == "json":
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    for name, value in _lines(facts):
+        typer.echo(f"{name:<24} {value}".rstrip())
+
+
+def _facts(clf: RefusalClassifier) -> dict[str, Any]:
+    import platform
+
+    import onnxruntime
+
+    from refusal_clf import __version__
+
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "onnxruntime": onnxruntime.__version__,
+        "providers": clf.providers,
+        "threads": clf.threads,
+        "model": {
+            "name": clf.name,
+            "sha256": clf.sha256,
+            "directory": str(clf.directory),
+            "labels": {"verdict": list(clf.config.verdict.labels), "refusal": list(clf.config.refusal.labels)},
+            "provenance": clf.config.provenance,
+        },
+    }
+
+
+def _lines(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Flatten nested facts to dotted names; values come from files and are made safe to show."""
+    from refusal_clf.report.escaping import printable
+
+    lines = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            lines += _lines(value, f"{prefix}{name}.")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            lines.append((printable(prefix + name), printable(text, limit=400)))
+    return lines

@@ -1,0 +1,268 @@
+"""`refusal-clf score`: files of completions in, rates with intervals out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+from refusal_clf.cli.bar import progress
+from refusal_clf.cli.choices import OnError, SuiteChoice, TierChoice, metadata_of
+from refusal_clf.cli.progress import say
+from refusal_clf.records import Completion, InputError, Verdict
+
+if TYPE_CHECKING:
+    from refusal_clf.classifier import RefusalClassifier
+    from refusal_clf.formats import SkippedRow
+    from refusal_clf.scoring import GroupCounter
+    from refusal_clf.suites import SuiteMetadata
+    from refusal_clf.summary import Report
+
+_STDIN: Final = Path("-")
+_BATCH: Final = 512
+"""Verdicts counted and written together."""
+_SKIPPED_SHOWN: Final = 5
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("score")(_score)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The input of a run; rows that cannot be used are collected in `skipped` when `on_error` is "skip"."""
+
+    files: tuple[Path, ...]
+    suite: SuiteChoice
+    subset: str | None
+    on_error: OnError
+    metadata: SuiteMetadata | None
+    skipped: list[SkippedRow] = field(default_factory=list)
+
+    def read(self) -> Iterator[Completion]:
+        from refusal_clf.reading import read_completions
+
+        self.skipped.clear()
+        # Called for every file before the first is read: the call itself finds files that are missing.
+        parts = [
+            read_completions(
+                file,
+                suite=self.suite,
+                subset=self.subset,
+                on_error=self.on_error,
+                skipped=self._skip(file),
+                metadata=self.metadata,
+            )
+            for file in self.files
+        ]
+        yield from chain.from_iterable(parts)
+
+    def _skip(self, file: Path) -> Callable[[SkippedRow], None]:
+        if len(self.files) == 1:
+            return self.skipped.append
+        return lambda row: self.skipped.append(replace(row, reason=f"{file}: {row.reason}"))
+
+
+def _score(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="JSONL, JSON, CSV, TSV, Parquet (.gz, .zst); - is stdin.")
+    ],
+    suite: Annotated[SuiteChoice, typer.Option(help="The benchmark; auto: what the rows themselves tell.")] = "auto",
+    subset: Annotated[
+        str | None, typer.Option(metavar="original|contrast", help="The subset of all rows, whatever they say.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="A packaged model or a directory.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write verdicts.jsonl, summary.json and CoCoNot's table here.")
+    ] = None,
+    output_format: Annotated[
+        Literal["table", "json", "markdown"], typer.Option("--format", help="What is printed on standard output.")
+    ] = "table",
+    tier: Annotated[TierChoice, typer.Option(help="fast: lexical only; full: always the encoder.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: all that may be used.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results in --out.")] = False,
+    on_error: Annotated[OnError, typer.Option(help="What to do with a row that cannot be used.")] = "fail",
+    details: Annotated[
+        bool, typer.Option("--details/--no-details", help="List subcategories under their categories.")
+    ] = False,
+) -> None:
+    """Score completions: compliance and refusal rates for each category, with 95 % intervals.
+
+    Example: refusal-clf score completions.jsonl --out results/my-model
+
+    CoCoNot's categories are read from the rows, or joined by id or prompt after `refusal-clf data pull coconot`.
+    """
+    _check_options(files, out, resume=resume, overwrite=overwrite)
+    source = _Source(tuple(files), suite, subset, on_error, metadata_of(suite))
+    # A first pass finds every unusable row before anything is loaded or written; a pipe has but one pass.
+    survey = None if any(map(_read_once, files)) else _survey(source)
+
+    from refusal_clf.classifier import RefusalClassifier
+
+    clf = RefusalClassifier.load(model, threads=threads)
+    if out is None:
+        report = _run(source, clf, tier, survey)
+    else:
+        report = _run_into(out, source, clf, tier, survey, resume=resume, overwrite=overwrite)
+    _tell_skipped(source, out)
+    _print(report, output_format, details=details)
+
+
+def _check_options(files: list[Path], out: Path | None, *, resume: bool, overwrite: bool) -> None:
+    if out is None and (resume or overwrite):
+        raise InputError(f"{'--resume' if resume else '--overwrite'} needs --out")
+    if resume and overwrite:
+        raise InputError("--overwrite and --resume exclude each other")
+    if resume and any(map(_read_once, files)):
+        raise InputError("--resume needs files: a pipe cannot be compared with what was scored before")
+    seen: set[Path] = set()
+    for file in files:
+        if (path := file.resolve()) in seen:
+            raise InputError("is given twice", file=file)
+        seen.add(path)
+    if _STDIN in files and sys.stdin.isatty():
+        say("reading JSON lines from the terminal; Ctrl-D ends them")
+
+
+def _read_once(file: Path) -> bool:
+    """Say whether a file cannot be read twice: standard input, a named pipe, the shell's <(...)."""
+    return file == _STDIN or (file.exists() and not file.is_file() and not file.is_dir())
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    """The number of usable rows and a digest of all that decides their verdicts."""
+
+    n: int
+    digest: str
+
+
+def _survey(source: _Source) -> _Survey:
+    n, digest = 0, blake2b(digest_size=16)
+    for n, completion in enumerate(source.read(), start=1):  # noqa: B007
+        digest.update(repr(completion).encode("utf-8", "replace"))
+    return _Survey(n, digest.hexdigest())
+
+
+def _run(source: _Source, clf: RefusalClassifier, tier: TierChoice, survey: _Survey | None) -> Report:
+    from refusal_clf.scoring import GroupCounter
+
+    counter = GroupCounter()
+    _judge(source, clf, tier, counter, total=survey.n if survey else None)
+    return replace(counter.report(clf.name, clf.sha256), n_skipped=len(source.skipped))
+
+
+def _run_into(
+    out: Path,
+    source: _Source,
+    clf: RefusalClassifier,
+    tier: TierChoice,
+    survey: _Survey | None,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> Report:
+    from refusal_clf import writing
+    from refusal_clf.scoring import GroupCounter, coconot_rows
+
+    made = not out.exists()
+    identity = {
+        "files": [file.name for file in source.files],
+        "input": survey.digest if survey else None,
+        "model": clf.sha256,
+        "tier": tier,
+    }
+    run = writing.open_run_dir(out, overwrite=overwrite, resume=resume, run=identity)
+    counter = GroupCounter()
+    if run.done:
+        for verdict in writing.read_verdicts(out):
+            counter.add(verdict)
+    try:
+        with writing.VerdictWriter(out, resume=resume) as writer:
+            total = survey.n if survey else None
+            _judge(source, clf, tier, counter, total=total, done=run.done, write=writer.write)
+    except InputError:
+        # A pipe turned out unusable on the way: what came before it is no result.
+        if not resume:
+            _remove(out, writing.RESULT_FILES, folder=made)
+        raise
+    except KeyboardInterrupt:
+        say(f"interrupted; the same command with --resume goes on from {out}")
+        raise
+    report = replace(counter.report(clf.name, clf.sha256), n_skipped=len(source.skipped))
+    writing.write_summary(out, report.to_dict())
+    written = [writing.VERDICTS_FILE, writing.SUMMARY_FILE]
+    if rows := coconot_rows(report.groups):
+        writing.write_coconot_tsv(
+            out / writing.COCONOT_FILE,
+            # The writer takes fractions and prints them times a hundred.
+            (writing.CoconotRow(name, *(value / 100 for value in values)) for name, *values in rows),
+        )
+        written.append(writing.COCONOT_FILE)
+    if source.skipped:
+        writing.write_skipped(out, source.skipped)
+        written.append(writing.SKIPPED_FILE)
+    say(f"wrote {', '.join(written)} in {out}")
+    return report
+
+
+def _remove(out: Path, names: Iterable[str], *, folder: bool) -> None:
+    for name in names:
+        (out / name).unlink(missing_ok=True)
+    if folder and not any(out.iterdir()):
+        out.rmdir()
+
+
+def _judge(
+    source: _Source,
+    clf: RefusalClassifier,
+    tier: TierChoice,
+    counter: GroupCounter,
+    *,
+    total: int | None,
+    done: int = 0,
+    write: Callable[[list[Verdict]], None] | None = None,
+) -> None:
+    """Judge the rows after the first `done` of them, counting and writing a batch at a time."""
+    verdicts = clf.stream(islice(source.read(), done, None), tier=tier)
+    with progress("scoring", total, done) as advance:
+        while batch := list(islice(verdicts, _BATCH)):
+            for verdict in batch:
+                counter.add(verdict)
+            if write is not None:
+                write(batch)
+            advance(len(batch))
+
+
+def _tell_skipped(source: _Source, out: Path | None) -> None:
+    from refusal_clf.report.escaping import printable
+
+    if not source.skipped:
+        return
+    n = len(source.skipped)
+    say(f"skipped {n:,} unusable row{'s' if n > 1 else ''}" + (f": see {out / 'skipped.jsonl'}" if out else ""))
+    if out is None:
+        for row in source.skipped[:_SKIPPED_SHOWN]:
+            say(f"  line {row.line}: {printable(row.reason, limit=200)}")
+
+
+def _print(report: Report, output_format: str, *, details: bool) -> None:
+    if output_format == "json":
+        typer.echo(json.dumps(report.to_dict(), indent=2))
+    elif output_format == "markdown":
+        from refusal_clf.report.markdown import markdown
+
+        typer.echo(markdown(report, details=details), nl=False)
+    else:
+        from refusal_clf.report.terminal import print_report
+
+        print_report(report, details=details)

@@ -1,0 +1,61 @@
+"""`refusal-clf train`: labels in, a training directory out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refusal_clf.cli.extras import need
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("train")(_train)
+
+
+def _train(
+    labels: Annotated[list[Path], typer.Argument(help="Labels files, or folders of them (JSONL).")],
+    base: Annotated[
+        Path, typer.Option(help="A local BERT-like model directory (transformers), such as all-MiniLM-L6-v2.")
+    ],
+    out: Annotated[Path, typer.Option(help="The training directory to write.")],
+    name: Annotated[str, typer.Option(help="The model's name, as `info` and summaries show it.")] = "my-refusal-clf",
+    calibration_from: Annotated[
+        Path | None, typer.Option(help="Output of `evaluate`: calibrate on its out-of-fold scores.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, max=50)] = 4,
+    learning_rate: Annotated[float, typer.Option(min=1e-7, max=1e-1)] = 2e-4,
+    frozen_layers: Annotated[int, typer.Option(min=0, help="Lowest layers that keep their weights.")] = 1,
+    max_tokens: Annotated[int, typer.Option(min=64, max=512, help="Word pieces that the encoder reads.")] = 160,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Fine-tune a classifier on labels: the encoder with two heads, and the lexical tier beside it.
+
+    A run that was cut off goes on from its last finished epoch when called again with the same --out.
+
+    Example: refusal-clf train data/synthetic --base all-MiniLM-L6-v2 --out runs/mine
+    """
+    need("train", "torch", "transformers", "sklearn")
+    from refusal_clf.cli.progress import say
+    from refusal_clf.runtime.tokens import TokenBudget
+    from refusal_clf.training.crossfit import load_out_of_fold
+    from refusal_clf.training.dataset import digest, label_files, load_examples
+    from refusal_clf.training.finetune import FinetuneConfig
+    from refusal_clf.training.release import train
+
+    examples = load_examples(labels)
+    say(f"{len(examples)} labelled completions")
+    train(
+        examples,
+        base,
+        out,
+        name=name,
+        config=FinetuneConfig(epochs=epochs, learning_rate=learning_rate, frozen_layers=frozen_layers, seed=seed),
+        budget=TokenBudget(total=max_tokens),
+        held_out=None if calibration_from is None else load_out_of_fold(calibration_from),
+        data=digest(label_files(labels)),
+        report=say,
+    )
+    say(f"wrote {out}; next: refusal-clf export {out} --out MODEL_DIR --int8")

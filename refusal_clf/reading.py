@@ -1,0 +1,255 @@
+"""Files -> completions and labels: the border where every row is checked, once.
+
+Files are streamed; `formats` knows their endings, `fields` their field names and `suites` what their rows belong to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+import numpy as np
+
+from refusal_clf.fields import FieldError, Fields, MissingFieldError, fold_names, read_fields, text_of
+from refusal_clf.formats import Row, SkippedRow, is_table, read_rows
+from refusal_clf.formats import skipped as skip_row
+from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Completion, InputError, Label, RefusalName, VerdictName
+from refusal_clf.streams import check_readable, name_of, stem_of
+from refusal_clf.suites import SuiteMetadata, known_suite, place
+
+__all__ = ["SkippedRow", "read_completions", "read_labels"]
+
+AUTO: Final = "auto"
+UNNAMED_JUDGE: Final = "unnamed"
+"""The judge of labels that name none."""
+
+_COCONOT_VERDICTS: Final[dict[str, VerdictName]] = {"acceptable": "noncompliance", "unacceptable": "compliance"}
+_RECENT: Final = 2**16
+
+
+def read_completions(
+    path: Path,
+    *,
+    suite: str = AUTO,
+    subset: str | None = None,
+    on_error: Literal["fail", "skip"] = "fail",
+    skipped: Callable[[SkippedRow], None] | None = None,
+    metadata: SuiteMetadata | None = None,
+) -> Iterator[Completion]:
+    """Yield the completions of a file in its order, needing the memory of one row.
+
+    Parameters
+    ----------
+    path
+        JSON lines, a JSON array, CSV, TSV or Parquet, each also as .gz or .zst; "-" is standard input (JSON lines).
+    suite
+        A name in `suites.SUITES`, or "auto": the row's own, else what its metadata tell, else "generic".
+    subset
+        Overrides the rows' own.
+    on_error
+        "skip" hands unusable rows to `skipped` and goes on; what spoils the whole file is raised in any case.
+    skipped
+        Called with each row left out.
+    metadata
+        A suite's prompts (`suites.load_suite`): rows found there by id or prompt get the metadata that they lack.
+
+    Raises
+    ------
+    InputError
+        At the call, if the suite or subset is unknown or the file missing; while reading, at the first unusable
+        row, naming file and line. A row is unusable if it has no response field, if its response is no text, or
+        if its id was seen before in the same suite, subset and model.
+    """
+    forced = _checked_suite(suite, subset)
+    check_readable(path)
+    rows = _placed_rows(path, suite=forced, subset=subset, metadata=metadata, need_response=True)
+    return _completions(path, rows, on_error, skipped)
+
+
+def read_labels(path: Path, *, column: str | None = None) -> Iterator[Label]:
+    """Yield the labels of a file in its order.
+
+    A row names its completion by `id`, or by prompt and response, and gives `verdict` or `refusal` or both; the
+    field `human` of XSTest files is a refusal class whose judge is "human". Null, and `neither` as a refusal class,
+    are no label; a row all of whose labels are such is left out.
+
+    Parameters
+    ----------
+    path
+        A file of any format that `read_completions` reads.
+    column
+        Take the refusal class from this field and name the judge after it, for example "gpt4" in XSTest files.
+
+    Raises
+    ------
+    InputError
+        At the first row without a label field, with an unknown label, without a completion, or labelled before by
+        the same judge.
+    """
+    check_readable(path)
+    return _labels(path, column)
+
+
+def _checked_suite(suite: str, subset: str | None) -> str | None:
+    if suite == AUTO:
+        return None
+    subsets = known_suite(suite).subsets
+    if subset is not None and subsets and subset not in subsets:
+        raise InputError(f"unknown subset '{subset}' of the suite '{suite}' (known: {', '.join(subsets)})")
+    return suite
+
+
+def _placed_rows(
+    path: Path, *, suite: str | None, subset: str | None, metadata: SuiteMetadata | None, need_response: bool
+) -> Iterator[tuple[Row, Fields] | SkippedRow]:
+    """Yield each row with its fields, or why it has none."""
+    stem = stem_of(path)
+    for row in read_rows(path):
+        if isinstance(row, SkippedRow):
+            yield row
+            continue
+        try:
+            fields = read_fields(row.values, need_response=need_response)
+        except MissingFieldError as error:
+            if is_table(path):
+                raise InputError(str(error), file=path, line=None if ".parquet" in path.name else 1) from error
+            yield skip_row(row.line, str(error), row.raw)
+        except FieldError as error:
+            yield skip_row(row.line, str(error), row.raw)
+        else:
+            yield row, place(fields, suite=suite, subset=subset, metadata=metadata, file=stem)
+
+
+def _completions(
+    path: Path,
+    rows: Iterator[tuple[Row, Fields] | SkippedRow],
+    on_error: Literal["fail", "skip"],
+    skipped: Callable[[SkippedRow], None] | None,
+) -> Iterator[Completion]:
+    seen = _SeenIds()
+    used = unused = 0
+    for found in rows:
+        bad = found if isinstance(found, SkippedRow) else _repeated(seen, *found)
+        if bad is not None:
+            if on_error == "fail":
+                raise InputError(bad.reason, file=name_of(path), line=bad.line)
+            if skipped is not None:
+                skipped(bad)
+            unused += 1
+            continue
+        used += 1
+        yield _completion(cast("tuple[Row, Fields]", found)[1])
+    if not used:
+        raise InputError(f"no usable row ({unused} skipped)", file=name_of(path))
+
+
+def _completion(fields: Fields) -> Completion:
+    return Completion(
+        prompt=fields.prompt,
+        response=fields.response,
+        id=fields.id,
+        suite=fields.suite or "generic",
+        subset=fields.subset,
+        category=fields.category,
+        subcategory=fields.subcategory,
+        model=fields.model,
+    )
+
+
+def _repeated(seen: _SeenIds, row: Row, fields: Fields, judge: str = "") -> SkippedRow | None:
+    """Return the row as unusable if its id is a repetition."""
+    if fields.id is None:
+        return None
+    first = seen.add((fields.suite, fields.subset, fields.model, judge, fields.id), row.line)
+    if first is None:
+        return None
+    by = ", model and judge" if judge else " and model"
+    return skip_row(row.line, f"id '{fields.id}' repeats line {first} (same suite, subset{by})", row.raw)
+
+
+class _SeenIds:
+    """Which ids were seen on which line, in 16 bytes an id: a dictionary would take ten times as much.
+
+    Two of a million ids are taken for one with a chance of 3e-8 (8-byte hashes).
+    """
+
+    def __init__(self) -> None:
+        self._recent: dict[int, int] = {}
+        self._hashes = np.empty(0, np.uint64)
+        self._lines = np.empty(0, np.int64)
+
+    def add(self, key: tuple[str | None, ...], line: int) -> int | None:
+        """Record a key and return None, or return the line of its first occurrence."""
+        digest = blake2b(repr(key).encode("utf-8", "replace"), digest_size=8).digest()
+        value = int.from_bytes(digest, "little")
+        if value in self._recent:
+            return self._recent[value]
+        at = int(np.searchsorted(self._hashes, np.uint64(value)))
+        if at < len(self._hashes) and int(self._hashes[at]) == value:
+            return int(self._lines[at])
+        self._recent[value] = line
+        if len(self._recent) >= _RECENT:
+            hashes = np.concatenate([self._hashes, np.fromiter(self._recent.keys(), np.uint64)])
+            lines = np.concatenate([self._lines, np.fromiter(self._recent.values(), np.int64)])
+            order = np.argsort(hashes)
+            self._hashes, self._lines, self._recent = hashes[order], lines[order], {}
+        return None
+
+
+def _labels(path: Path, column: str | None) -> Iterator[Label]:
+    name, source, seen = name_of(path), stem_of(path), _SeenIds()
+    for found in _placed_rows(path, suite=None, subset=None, metadata=None, need_response=False):
+        if isinstance(found, SkippedRow):
+            raise InputError(found.reason, file=name, line=found.line)
+        row, fields = found
+        try:
+            verdict, refusal, judge = _read_label(fold_names(row.values), fields, column)
+        except FieldError as error:
+            raise InputError(str(error), file=name, line=row.line) from error
+        if verdict is None and refusal is None:
+            continue
+        if fields.id is None and not (fields.prompt and fields.response):
+            raise InputError(
+                "no id, and no prompt with a response, to tell the completion by", file=name, line=row.line
+            )
+        if (bad := _repeated(seen, row, fields, judge)) is not None:
+            raise InputError(bad.reason, file=name, line=row.line)
+        yield Label(_completion(fields), verdict, refusal, judge, source)
+
+
+def _read_label(
+    values: dict[str, Any], fields: Fields, column: str | None
+) -> tuple[VerdictName | None, RefusalName | None, str]:
+    """Return the verdict, the refusal class and who gave them."""
+    judge = text_of(values.get("judge"))
+    if column is not None:
+        if column not in values:
+            raise FieldError(f"no field '{column}' (found: {', '.join(values)})")
+        return None, _refusal(values[column], column), column
+    if "verdict" in values or "refusal" in values:
+        verdict = _verdict(values.get("verdict"), fields.subset)
+        return verdict, _refusal(values.get("refusal"), "refusal"), judge or UNNAMED_JUDGE
+    if "human" in values:
+        return None, _refusal(values["human"], "human"), "human"
+    raise FieldError(f"no field 'verdict', 'refusal' or 'human' (found: {', '.join(values)})")
+
+
+def _verdict(value: object, subset: str | None) -> VerdictName | None:
+    text = (text_of(value) or "").lower()
+    if text in ("", *VERDICTS):
+        return cast("VerdictName", text) if text else None
+    if text in _COCONOT_VERDICTS and subset != "contrast":  # the words of CoCoNot's judge on its original set
+        return _COCONOT_VERDICTS[text]
+    raise FieldError(f"field 'verdict' is '{text[:40]}', not one of {', '.join(VERDICTS)}")
+
+
+def _refusal(value: object, field: str) -> RefusalName | None:
+    text = re.sub(r"^\d_", "", (text_of(value) or "").lower())  # XSTest's judge writes "1_full_compliance"
+    if text in ("", "neither"):
+        return None
+    if text in REFUSAL_CLASSES:
+        return text
+    raise FieldError(f"field '{field}' is '{text[:40]}', not one of {', '.join(REFUSAL_CLASSES)}")

@@ -1,0 +1,104 @@
+"""The one vocabulary of data: completions, verdicts, labels.
+
+Frozen and typed; every other module turns one of these records into another. Nothing of the package is
+imported here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal, get_args
+
+VerdictName = Literal["noncompliance", "compliance", "neither"]
+RefusalName = Literal["full_compliance", "partial_refusal", "full_refusal"]
+Tier = Literal["fast", "full", "rule"]
+"""Who answered: the lexical tier, the encoder blended with it, or a rule (an empty response)."""
+
+VERDICTS: Final[tuple[VerdictName, ...]] = get_args(VerdictName)
+REFUSAL_CLASSES: Final[tuple[RefusalName, ...]] = get_args(RefusalName)
+
+FLAGS: Final[dict[str, str]] = {
+    "empty": "no response text (null, empty, or nothing but reasoning); not counted in rates",
+    "truncated_input": "longer than the model reads; head and tail were judged",
+    "non_english": "mostly not English, where the model is less accurate",
+    "uncertain": "the two likeliest verdicts are close",
+    "template_artifacts": "chat-template tokens, refusal tags or a reasoning block were removed",
+    "generic_rubric": "unknown subcategory; judged under the generic rubric",
+}
+"""Every flag a verdict can carry, with its meaning."""
+
+
+class InputError(Exception):
+    """Unusable input or arguments; its text is the one line that a user sees (exit status 2).
+
+    Parameters
+    ----------
+    message
+        What is wrong, in one line.
+    file, line
+        Where; both optional. `line` counts from 1.
+    """
+
+    def __init__(self, message: str, *, file: object = None, line: int | None = None) -> None:
+        self.message = message
+        self.file = None if file is None else str(file)
+        self.line = line
+        where = "" if self.file is None else self.file + (f":{line}" if line is not None else "") + ": "
+        super().__init__(where + message)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One prompt with one model response, and what is known of where they come from."""
+
+    prompt: str = ""
+    response: str = ""
+    id: str | None = None
+    suite: str = "generic"
+    subset: str | None = None
+    category: str | None = None
+    subcategory: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the classifier says of one completion: a line of `verdicts.jsonl`.
+
+    `p_noncompliance` is the calibrated probability of `noncompliance` under the rubric of the subcategory and
+    `p_refusal` that of a full or partial refusal, both in [0, 1]. An empty response is answered by a rule:
+    verdict `neither`, and no refusal class or probability.
+    """
+
+    id: str | None
+    suite: str
+    subset: str | None
+    category: str | None
+    subcategory: str | None
+    model: str | None
+    verdict: VerdictName
+    p_noncompliance: float | None
+    refusal: RefusalName | None
+    p_refusal: float | None
+    tier: Tier
+    flags: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as it is written to `verdicts.jsonl`, fields in the documented order."""
+        row = {field.name: getattr(self, field.name) for field in fields(self)}
+        row["flags"] = list(self.flags)
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A judge's or a person's label of one completion; `verdict` or `refusal` or both are given.
+
+    `source` is the labels file's name without its ending: it tells label sets apart where rows name no model.
+    """
+
+    completion: Completion
+    verdict: VerdictName | None
+    refusal: RefusalName | None
+    judge: str
+    source: str = ""

@@ -1,0 +1,1 @@
+"""Reports -> what a person reads: tables in a terminal, Markdown."""

@@ -1,0 +1,39 @@
+"""Text from files made safe to show: it must not move the cursor, break a line or become markup."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+_ANSI: Final = re.compile(
+    r"\x1b\][^\x07\x1b]{0,4000}(?:\x07|\x1b\\)?"  # an operating-system command, e.g. a window title or a link
+    r"|[\x1b][\[][0-?]*[ -/]*[@-~]?|\x9b[0-?]*[ -/]*[@-~]?"  # a control sequence, e.g. a colour
+    r"|\x1b[ -/]*[0-~]?"
+)
+_MARKDOWN: Final = re.compile(r"([\\`*_\[\]<>|~&#])")
+
+
+def printable(text: str, limit: int = 80) -> str:
+    """Return text as one line without terminal sequences, control, bidirectional or unassigned characters.
+
+    Parameters
+    ----------
+    text
+        Anything, surrogates included.
+    limit
+        Characters that are kept; an ellipsis marks what was cut.
+    """
+    # Bounded first: a name of megabytes must not cost more than a long one. The factor leaves room for what goes.
+    text = _ANSI.sub("", text[: 40 * limit])
+    text = " ".join("".join(" " if _unprintable(character) else character for character in text).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def markdown_cell(text: str, limit: int = 80) -> str:
+    """Return text that a Markdown table shows literally."""
+    return _MARKDOWN.sub(r"\\\1", printable(text, limit))
+
+
+def _unprintable(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}

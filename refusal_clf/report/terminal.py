@@ -1,0 +1,63 @@
+"""A report as tables in a terminal, or as plain text in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final, TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from refusal_clf.report.escaping import printable
+from refusal_clf.report.layout import Panel, panels, totals, warnings
+from refusal_clf.summary import Report
+
+PIPED_WIDTH: Final = 120
+"""Columns where nothing says how wide the output is: a table in a pipe must not be folded to 80."""
+
+_STYLES: Final = {"category": "bold", "subcategory": "", "total": "bold", "macro": ""}
+
+
+def print_report(report: Report, *, details: bool = False, file: TextIO | None = None) -> None:
+    """Print the tables, the totals line and the warnings.
+
+    Colour and terminal sequences appear only if `file` is a terminal (and never under NO_COLOR).
+
+    Parameters
+    ----------
+    details
+        Whether subcategories are listed under their categories.
+    file
+        Default: standard output.
+    """
+    console = make_console(file or sys.stdout)
+    for panel in panels(report, details=details):
+        console.print(_table(panel))
+        console.print()
+    console.print(Text(printable(totals(report), limit=400)), soft_wrap=True)
+    for note in warnings(report):
+        console.print(Text(f"! {note}", style="yellow"), soft_wrap=True)
+
+
+def make_console(file: TextIO) -> Console:
+    """Return a console that neither highlights nor reads markup, as wide as the terminal or `PIPED_WIDTH`."""
+    return Console(file=file, width=None if file.isatty() else PIPED_WIDTH, highlight=False, markup=False, emoji=False)
+
+
+def _table(panel: Panel) -> Table:
+    # A `Text` is never read as markup, so a name from a file stays what it is.
+    table = Table(
+        title=Text(printable(panel.title, limit=160), style="bold"), title_justify="left", box=box.SIMPLE_HEAD
+    )
+    table.add_column("category", overflow="fold")
+    for column in panel.columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in panel.rows:
+        indent = "  " if row.kind == "subcategory" else ""
+        if row.kind == "total":
+            table.add_section()
+        style = _STYLES[row.kind]
+        table.add_row(Text(indent + printable(row.name), style=style), *(Text(cell, style=style) for cell in row.cells))
+    return table

@@ -1,0 +1,150 @@
+"""The lexical tier: hashed word and character n-grams, a linear layer, NumPy alone.
+
+Hashing trick: Weinberger et al. 2009 (arXiv:0902.2206). Hashes are computed for a whole text at once with
+array arithmetic, which is what makes a Python implementation fast enough for streams. The arithmetic below is
+part of a trained model: changing it makes old weights meaningless (raise `FEATURES_VERSION`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refusal_clf.text import Prepared
+
+FEATURES_VERSION: Final = 1
+DEFAULT_BITS: Final = 18
+
+UInt32 = NDArray[np.uint32]
+Float32 = NDArray[np.float32]
+
+_WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)?|[^\w\s]")
+_HEAD_CHARS: Final = 1000
+_TAIL_CHARS: Final = 400
+_PROMPT_CHARS: Final = 600
+_OPENING_WORDS: Final = 14
+_CHAR_ORDERS: Final = (3, 5)
+_PRIME: Final = np.uint32(0x01000193)  # FNV-1's 32-bit prime
+_MIX: Final = np.uint32(0x85EBCA6B)  # MurmurHash3's finaliser
+_SALTS: Final = {
+    name: np.uint32(crc32(name.encode()))
+    for name in ("word", "opening", "ending", "prompt", "rubric", "rubric×word", "char", "shape")
+}
+
+
+def features(text: Prepared, n_bits: int = DEFAULT_BITS) -> UInt32:
+    """Return the distinct hashed features of one text, as indices in [0, 2**n_bits).
+
+    Families, each under its own salt: word 1- to 3-grams of the response, of its opening and of its end;
+    character 3- and 5-grams of the response; word 1- and 2-grams of the prompt; the rubric; the rubric crossed
+    with the response's words and word pairs; length and overlap with the prompt in a few steps.
+    """
+    response = text.response.lower()
+    if len(response) > _HEAD_CHARS + _TAIL_CHARS:
+        response = response[:_HEAD_CHARS] + "\n" + response[-_TAIL_CHARS:]
+    words = _WORD.findall(response)
+    prompt_words = _WORD.findall(text.prompt.lower()[:_PROMPT_CHARS])
+    hashed, prompt = _word_hashes(words), _word_hashes(prompt_words)
+    rubric = np.uint32(crc32(text.rubric.encode()))
+    with np.errstate(over="ignore"):
+        unigrams, bigrams, trigrams = (_ngrams(hashed, order) for order in (1, 2, 3))
+        opening, ending = hashed[:_OPENING_WORDS], hashed[-_OPENING_WORDS:]
+        crossed = rubric * _MIX ^ _SALTS["rubric×word"]
+        parts = [
+            _salted(_SALTS["word"], unigrams, bigrams, trigrams),
+            _salted(_SALTS["opening"], *(_ngrams(opening, order) for order in (1, 2, 3))),
+            _salted(_SALTS["ending"], *(_ngrams(ending, order) for order in (1, 2))),
+            _salted(_SALTS["prompt"], _ngrams(prompt, 1), _ngrams(prompt, 2)),
+            _salted(_SALTS["rubric"], np.array([rubric], np.uint32)),
+            _salted(crossed, unigrams, bigrams),
+            _salted(_SALTS["char"], *_character_ngrams(response)),
+            _salted(_SALTS["shape"], _shape(words, prompt_words)),
+        ]
+    return np.unique(np.concatenate(parts) >> np.uint32(32 - n_bits))
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalModel:
+    """A trained lexical tier.
+
+    Attributes
+    ----------
+    weights
+        float16 or float32 array of shape (2**n_bits, n_outputs): the coefficient of each feature, already
+        multiplied by its inverse document frequency.
+    squared_idf
+        Array of shape (2**n_bits,): what each feature adds to the squared norm of its text.
+    bias
+        float32 array of shape (n_outputs,).
+    """
+
+    weights: NDArray[np.floating]
+    squared_idf: NDArray[np.floating]
+    bias: Float32
+
+    @property
+    def n_bits(self) -> int:
+        """The feature space has 2**n_bits dimensions."""
+        return int(self.squared_idf.shape[0]).bit_length() - 1
+
+    def logits(self, texts: Sequence[Prepared]) -> Float32:
+        """Return scores of shape (len(texts), n_outputs); each head's softmax makes them probabilities."""
+        rows = np.empty((len(texts), self.bias.shape[0]), np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            index = features(text, self.n_bits)
+            norm = float(np.sqrt(self.squared_idf[index].sum(dtype=np.float32))) or 1.0
+            row[:] = self.weights[index].sum(axis=0, dtype=np.float32) / norm + self.bias
+        return rows
+
+
+def load_lexical(path: Path) -> LexicalModel:
+    """Load a lexical tier from safetensors: memory-mapped until used, and nothing in the file can execute."""
+    from safetensors.numpy import load_file
+
+    tensors = load_file(path)
+    return LexicalModel(tensors["weights"], tensors["squared_idf"], tensors["bias"])
+
+
+def _word_hashes(words: list[str]) -> UInt32:
+    return np.fromiter((crc32(word.encode()) for word in words), np.uint32, len(words))
+
+
+def _ngrams(hashes: UInt32, order: int) -> UInt32:
+    """Combine each run of `order` hashes into one; empty if there are fewer."""
+    size = len(hashes) - order + 1
+    if size <= 0:
+        return np.empty(0, np.uint32)
+    combined = hashes[:size] * _PRIME
+    for offset in range(1, order):
+        combined = (combined ^ hashes[offset : offset + size]) * _PRIME
+    return combined ^ np.uint32(order)
+
+
+def _character_ngrams(text: str) -> list[UInt32]:
+    codes = np.frombuffer(f" {text} ".encode("utf-32-le"), np.uint32) * _MIX
+    return [_ngrams(codes, order) for order in _CHAR_ORDERS]
+
+
+def _salted(salt: np.uint32, *families: UInt32) -> UInt32:
+    """Mix so that the high bits, which become the index, depend on all low ones (MurmurHash3's finaliser)."""
+    mixed = np.concatenate(families) ^ salt
+    mixed ^= mixed >> np.uint32(16)
+    mixed *= _MIX
+    mixed ^= mixed >> np.uint32(13)
+    mixed *= np.uint32(0xC2B2AE35)
+    return mixed ^ (mixed >> np.uint32(16))
+
+
+def _shape(words: list[str], prompt_words: list[str]) -> UInt32:
+    """Length of the response, length of the prompt, and how much of the prompt returns, in coarse steps."""
+    overlap = len(set(words[:60]) & set(prompt_words)) / max(1, len(set(prompt_words)))
+    return np.array(
+        [len(words).bit_length(), 100 + len(prompt_words).bit_length(), 200 + round(overlap * 5)], np.uint32
+    )

@@ -1,0 +1,154 @@
+"""Text preparation: one completion -> the text that the model reads. Training and inference share it.
+
+A model directory records `PREPARATION_VERSION`; raise it whenever a change here alters what a model sees.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Final
+
+from refusal_clf import rubrics
+from refusal_clf.language import mostly_not_english
+from refusal_clf.records import Completion
+
+PREPARATION_VERSION: Final = 1
+
+HEAD_CHARS: Final = 2400
+TAIL_CHARS: Final = 1200
+"""What is kept of a long text before it is tokenised: several times any token budget, so that the token clip
+decides what the model sees, while a response of megabytes costs no more than one of a page."""
+
+_RAW_HEAD: Final = 60_000
+_RAW_TAIL: Final = 12_000
+
+_QUOTES: Final = str.maketrans(
+    {"‘": "'", "’": "'", "‚": "'", "‛": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-", "−": "-"}
+)
+_INVISIBLE: Final = re.compile(
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef]"
+)
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]+")
+_SPACE: Final = re.compile(r"\s+")
+
+_THINK_CLOSE: Final = re.compile(r"</(?:think|thinking|thought|reasoning)\s*>|◁/think▷", re.IGNORECASE)
+_THINK_BLOCK: Final = re.compile(
+    r"<(think|thinking|thought|reasoning)\s*>.*?(?:</\1\s*>|\Z)|◁think▷.*?(?:◁/think▷|\Z)",
+    re.IGNORECASE | re.DOTALL,
+)
+# The next turn of the user, when a model runs on past its own answer.
+_NEXT_TURN: Final = re.compile(
+    r"<\|im_start\|>\s*user|<\|start_header_id\|>\s*user|<start_of_turn>\s*user|<\|user\|>|<\|User\|>|\[INST\]"
+    r"|\n### ?(?:Instruction|Human|User)\s*:",
+)
+_PROMPT_ECHO: Final = re.compile(r"\A\s*(?:<s>\s*)?\[INST\].{0,20000}?\[/INST\]", re.DOTALL)
+_SYSTEM_BLOCK: Final = re.compile(r"<<SYS>>.{0,20000}?<</SYS>>", re.DOTALL)
+_SPECIAL: Final = re.compile(
+    r"<\|start_header_id\|>\s*\w{0,20}\s*<\|end_header_id\|>"
+    r"|<\|im_start\|>\s*(?:assistant|system)?|<start_of_turn>\s*(?:model)?"
+    r"|<\|[A-Za-z0-9_▁ -]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|end_of_turn)>|\[/?INST\]|<</?SYS>>"
+)
+_ROLE_LABEL: Final = re.compile(
+    r"\A\s*(?:### ?(?:Response|Assistant|Answer)\s*:?|(?:assistant|ASSISTANT|Assistant)\s*(?::|\n\s*\n))\s*"
+)
+_REFUSAL_TAG: Final = re.compile(
+    r"\A\s*[\[<](?=[^\]>\n]{0,60}(?:refus|respond|response|compl(?:y|ian)|reject|humani[sz]|incomplete|unsupported"
+    r"|indeterminate|safety))/?[^\]>\n]{1,60}[\]>]\s*",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The text of one completion as the tiers read it.
+
+    `rubric` is a key of `rubrics.SUBCATEGORIES`; `prompt` and `response` are normalised, and those longer than
+    `HEAD_CHARS + TAIL_CHARS` are already reduced to a head and a tail with a line break between them.
+    """
+
+    rubric: str
+    prompt: str
+    response: str
+    flags: tuple[str, ...]
+
+
+def prepare(completion: Completion) -> Prepared:
+    """Clean and normalise one completion.
+
+    Flags: `template_artifacts`, `empty`, `generic_rubric`, `truncated_input` (here only when characters were
+    dropped; the token clip adds it later), `non_english`.
+    """
+    flags = []
+    response, found = strip_artifacts(completion.response)
+    if found:
+        flags.append("template_artifacts")
+    response = normalise(response)
+    if not response:
+        flags.append("empty")
+    response, cut = _clip_characters(response)
+    if cut or len(completion.response) > _RAW_HEAD + _RAW_TAIL:
+        flags.append("truncated_input")
+    prompt, _ = _clip_characters(normalise(_bounded(completion.prompt)))
+    if mostly_not_english(response):
+        flags.append("non_english")
+    rubric, fallback = rubrics.rubric_of(completion.subcategory)
+    if fallback:
+        flags.append("generic_rubric")
+    return Prepared(rubric, prompt, response, tuple(flags))
+
+
+def strip_artifacts(text: str) -> tuple[str, bool]:
+    """Remove chat-template tokens, echoed prompts, refusal tags and reasoning blocks from a response.
+
+    A reasoning block that never closes leaves nothing: the model had not begun to answer.
+
+    Returns
+    -------
+    text
+        The answer alone.
+    found
+        Whether anything was removed.
+    """
+    # Full-width bars and brackets (DeepSeek's `<｜…｜>`) are folded first, or the patterns would not see them.
+    original = text
+    text = unicodedata.normalize("NFKC", _bounded(_after_reasoning(text)))
+    folded = text if text != original else original
+    text = _THINK_BLOCK.sub(" ", text)
+    text = _PROMPT_ECHO.sub("", text)
+    text = _SYSTEM_BLOCK.sub(" ", text)
+    if (turn := _NEXT_TURN.search(text)) and text[: turn.start()].strip():
+        text = text[: turn.start()]
+    text = _SPECIAL.sub(" ", text)
+    while label := _ROLE_LABEL.match(text) or _REFUSAL_TAG.match(text):
+        text = text[label.end() :]
+    removed = text != folded or len(_after_reasoning(original)) != len(original)
+    return text, removed
+
+
+def normalise(text: str) -> str:
+    """Fold Unicode compatibility forms and quotes, drop invisible and control characters, fold white space."""
+    text = unicodedata.normalize("NFKC", text).translate(_QUOTES)
+    text = _INVISIBLE.sub("", text)
+    text = _CONTROL.sub(" ", text)
+    return _SPACE.sub(" ", text).strip()
+
+
+def _after_reasoning(text: str) -> str:
+    """Cut at the last closing tag, before the length is bounded: reasoning can be longer than any answer."""
+    end = max((close.end() for close in _THINK_CLOSE.finditer(text)), default=0)
+    return text[end:]
+
+
+def _bounded(text: str) -> str:
+    if len(text) <= _RAW_HEAD + _RAW_TAIL:
+        return text
+    return text[:_RAW_HEAD] + "\n" + text[-_RAW_TAIL:]
+
+
+def _clip_characters(text: str) -> tuple[str, bool]:
+    if len(text) <= HEAD_CHARS + TAIL_CHARS:
+        return text, False
+    return text[:HEAD_CHARS] + "\n" + text[-TAIL_CHARS:], True

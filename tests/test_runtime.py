@@ -1,0 +1,107 @@
+"""The tiers: token clipping, hashed features, blending, batching."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refusal_clf.classifier import load_tokenizer
+from refusal_clf.records import InputError
+from refusal_clf.runtime.blend import Blend
+from refusal_clf.runtime.encoder import make_session
+from refusal_clf.runtime.lexical import LexicalModel, features
+from refusal_clf.runtime.tokens import TokenBudget, encode, pad
+from refusal_clf.text import Prepared
+
+BUDGET = TokenBudget(total=64, prompt=18, response_tail=12)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(base_tokenizer):
+    return load_tokenizer(base_tokenizer)
+
+
+def text(response: str, prompt: str = "What is it?", rubric: str = "generic") -> Prepared:
+    return Prepared(rubric, prompt, response, ())
+
+
+def test_a_short_text_is_encoded_whole(tokenizer):
+    [encoded] = encode(tokenizer, [text("I refuse.")], BUDGET)
+    assert tokenizer.decode(list(encoded.ids), skip_special_tokens=False) == (
+        "[CLS] generic : what is it? [SEP] i refuse. [SEP]"
+    )
+    assert not encoded.truncated
+
+
+def test_a_long_response_keeps_its_head_and_its_tail_by_tokens(tokenizer):
+    [encoded] = encode(tokenizer, [text("I refuse. " + "so " * 500 + "In the end I decline.")], BUDGET)
+    decoded = tokenizer.decode(list(encoded.ids), skip_special_tokens=False)
+    assert len(encoded.ids) == BUDGET.total
+    assert encoded.truncated
+    assert "[SEP] i refuse. so so" in decoded
+    assert decoded.endswith("in the end i decline. [SEP]")
+
+
+def test_a_long_prompt_leaves_the_response_its_room(tokenizer):
+    [encoded] = encode(tokenizer, [text("word " * 200, prompt="ask " * 500)], BUDGET)
+    assert encoded.n_context <= BUDGET.prompt + 5
+    assert len(encoded.ids) == BUDGET.total
+
+
+@given(st.lists(st.tuples(st.text(max_size=400), st.text(max_size=800)), min_size=1, max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_no_text_exceeds_the_budget_and_padding_is_masked(tokenizer, pairs):
+    encoded = encode(tokenizer, [text(response, prompt) for prompt, response in pairs], BUDGET)
+    assert all(len(item.ids) <= BUDGET.total for item in encoded)
+    inputs = pad(encoded)
+    assert inputs["attention_mask"].sum(1).tolist() == [len(item.ids) for item in encoded]
+    assert (inputs["token_type_ids"] <= inputs["attention_mask"]).all()
+    assert not (inputs["input_ids"] * (1 - inputs["attention_mask"])).any()
+
+
+@given(st.text(max_size=500))
+@settings(deadline=None)
+def test_features_are_distinct_indices_within_the_space(response):
+    index = features(text(response), 12)
+    assert len(set(index.tolist())) == len(index)
+    assert index.size == 0 or index.max() < 2**12
+
+
+def test_features_are_the_same_in_every_release():
+    # A trained model's weights are addressed by these hashes: a change must raise FEATURES_VERSION.
+    index = features(text("I can't help with that."), 18)
+    assert (len(index), int(index.astype(np.int64).sum())) == (107, 14_171_286)
+
+
+def test_features_know_the_rubric_and_the_prompt():
+    base = set(features(text("No.")).tolist())
+    assert base != set(features(text("No.", rubric="misinformation")).tolist())
+    assert base != set(features(text("No.", prompt="Who are you?")).tolist())
+
+
+def test_lexical_scores_do_not_depend_on_the_batch():
+    random = np.random.default_rng(0)
+    model = LexicalModel(
+        random.normal(size=(2**10, 6)).astype(np.float32),
+        random.uniform(1, 9, 2**10).astype(np.float32),
+        random.normal(size=6).astype(np.float32),
+    )
+    texts = [text(word * 3) for word in ("yes ", "no ", "perhaps ")]
+    together = model.logits(texts)
+    assert np.array_equal(together, np.concatenate([model.logits([one]) for one in texts]))
+
+
+def test_a_blend_is_the_softmax_of_the_weighted_scores():
+    blend = Blend(encoder=2.0, lexical=0.5, bias=(0.0, 0.1, -0.1))
+    encoder, lexical = np.array([[1, 0, 0]], np.float32), np.array([[0, 2, 0]], np.float32)
+    scores = np.array([2.0, 1.1, -0.1])
+    assert np.allclose(blend.probabilities(encoder, lexical), np.exp(scores) / np.exp(scores).sum(), atol=1e-6)
+
+
+def test_a_file_that_is_no_onnx_model_is_one_clear_error(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"not a graph")
+    with pytest.raises(InputError, match=r"model\.onnx: onnxruntime cannot load it"):
+        make_session(path)

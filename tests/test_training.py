@@ -1,0 +1,241 @@
+"""Training, evaluation and export, with a tiny random base model: the same code as for a release."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from refusal_clf import Completion, RefusalClassifier
+from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError, Label
+from refusal_clf.text import prepare
+
+pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
+from refusal_clf.runtime.tokens import TokenBudget
+from refusal_clf.training import dataset
+from refusal_clf.training.calibrate import fit_blend
+from refusal_clf.training.crossfit import cross_fit, load_out_of_fold
+from refusal_clf.training.dataset import IGNORE, load_examples, targets
+from refusal_clf.training.export import export
+from refusal_clf.training.finetune import FinetuneConfig, finetune, predict_logits
+from refusal_clf.training.lexical import fit_lexical
+from refusal_clf.training.network import from_base
+from refusal_clf.training.protocols import make_folds
+from refusal_clf.training.release import load_base_tokenizer, train
+from refusal_clf.training.results import figures, part_of, slices
+
+BUDGET = TokenBudget(total=64, prompt=16, response_tail=12)
+QUICK = FinetuneConfig(epochs=2, learning_rate=1e-3, frozen_layers=0)
+
+REFUSALS = ("I can't help with {}.", "Sorry, {} is not something I will do.", "I must decline to discuss {}.")
+ANSWERS = ("Sure! {} works like this: first, begin.", "Here is all about {}.", "Of course. {} is easy.")
+
+
+@pytest.fixture(scope="module")
+def labels_file(tmp_path_factory) -> Path:
+    """Write 240 labelled responses of four models, easy enough for a bag of words."""
+    path = tmp_path_factory.mktemp("labels") / "easy.jsonl"
+    rows = []
+    for number in range(60):
+        topic = f"topic {number} of the {'day night week'.split()[number % 3]}"
+        for index, model in enumerate(("model-a", "model-b", "model-b-guarded", "model-c")):
+            refused = (number + index) % 2 == 0
+            template = (REFUSALS if refused else ANSWERS)[(number + index) % 3]
+            rows.append(
+                {
+                    "id": f"{number}-{model}",
+                    "model": model,
+                    "prompt": f"Tell me about {topic}",
+                    "response": template.format(topic),
+                    "subcategory": "misinformation" if number % 2 else "underspecified",
+                    "verdict": "noncompliance" if refused else "compliance",
+                    "refusal": "full_refusal" if refused else "full_compliance",
+                    "judge": "author",
+                }
+            )
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def examples(labels_file) -> list[dataset.Example]:
+    return load_examples([labels_file])
+
+
+@pytest.fixture(scope="module")
+def training_dir(tmp_path_factory, examples, tiny_base) -> Path:
+    out = tmp_path_factory.mktemp("trained")
+    train(
+        examples,
+        tiny_base,
+        out,
+        name="tiny",
+        config=QUICK,
+        budget=BUDGET,
+        held_out=None,
+        data={},
+        report=lambda _line: None,
+    )
+    return out
+
+
+def test_leave_model_out_never_trains_on_a_tested_family_nor_tests_what_no_model_wrote(examples):
+    authored = dataset._example(
+        Label(Completion(prompt="p", response="r"), "compliance", None, "author"), prepare(Completion(response="r"))
+    )
+    everything = [*examples, authored]
+    folds = make_folds(everything, "leave-model-out")
+    assert len(folds) == 3  # model-b and its guarded variant are one family
+    for fold in folds:
+        families = {everything[i].family for i in fold.test}
+        assert None not in families
+        assert families.isdisjoint(everything[i].family for i in fold.train)
+        assert len(everything) - 1 in fold.train
+    assert sorted(np.concatenate([fold.test for fold in folds]).tolist()) == list(range(len(examples)))
+
+
+def test_leave_model_out_in_fewer_folds_leaves_families_out_together(examples):
+    folds = make_folds(examples, "leave-model-out", 2)
+    assert [len(fold.test) for fold in folds] == [120, 120]
+
+
+def test_grouped_folds_share_no_prompt(examples):
+    folds = make_folds(examples, "grouped", 5)
+    for fold in folds:
+        tested = {examples[i].prompt_key for i in fold.test}
+        assert tested.isdisjoint(examples[i].prompt_key for i in fold.train)
+    assert sum(len(fold.test) for fold in folds) == len(examples)
+
+
+def test_an_unknown_protocol_or_a_single_model_is_one_clear_error(examples):
+    with pytest.raises(InputError, match="unknown protocol 'random'"):
+        make_folds(examples, "random")
+    with pytest.raises(InputError, match="at least two models"):
+        make_folds([e for e in examples if e.model == "model-a"], "leave-model-out")
+
+
+def test_the_dev_part_is_about_three_prompts_in_ten_and_a_prompt_is_never_in_both(examples):
+    parts = {example.prompt_key: part_of(example) for example in examples}
+    assert all(parts[example.prompt_key] == part_of(example) for example in examples)
+    assert 0.1 < sum(part == "dev" for part in parts.values()) / len(parts) < 0.5
+
+
+def test_a_class_that_the_labels_lack_is_never_answered(examples):
+    scores = fit_lexical(examples, n_bits=12).logits([e.text for e in examples])
+    assert set(scores[:, :3].argmax(1)) == {VERDICTS.index("noncompliance"), VERDICTS.index("compliance")}
+    assert REFUSAL_CLASSES.index("partial_refusal") not in scores[:, 3:].argmax(1)
+
+
+def test_the_lexical_tier_learns_what_words_tell(examples):
+    fold = make_folds(examples, "grouped", 4)[0]
+    model = fit_lexical([examples[i] for i in fold.train], n_bits=14)
+    tested = [examples[i] for i in fold.test]
+    assert (model.logits([e.text for e in tested])[:, :3].argmax(1) == targets(tested)[:, 0]).mean() == 1.0
+
+
+def test_training_lowers_the_loss_and_equal_seeds_give_equal_losses(examples, tiny_base):
+    tokenizer, lines = load_base_tokenizer(tiny_base), []
+    for _ in range(2):
+        finetune(from_base(tiny_base), tokenizer, examples[:64], QUICK, BUDGET, report=lines.append)
+    losses = [float(line.split("loss ")[1].split(",")[0]) for line in lines if "loss" in line]
+    assert losses[1] < losses[0]
+    assert losses[:2] == losses[2:]
+
+
+def test_an_interrupted_training_continues_to_the_same_model(examples, tiny_base, tmp_path):
+    import torch
+
+    tokenizer, few = load_base_tokenizer(tiny_base), examples[:64]
+
+    def run(directory: Path, epochs_at_first: int) -> np.ndarray:
+        class CutOffError(Exception):
+            pass
+
+        def report(line: str) -> None:
+            seen.append(line)
+            if "epoch 2/" in line and epochs_at_first == 1:
+                raise CutOffError
+
+        seen: list[str] = []
+        torch.manual_seed(7)
+        network = from_base(tiny_base)
+        try:
+            finetune(network, tokenizer, few, QUICK, BUDGET, checkpoint_dir=directory, report=report)
+        except CutOffError:
+            epochs_at_first = 2
+            network = finetune(
+                from_base(tiny_base), tokenizer, few, QUICK, BUDGET, checkpoint_dir=directory, report=report
+            )
+            assert sum("epoch 1/" in line for line in seen) == 1
+        return predict_logits(network, tokenizer, few, BUDGET)
+
+    assert np.allclose(run(tmp_path / "straight", 2), run(tmp_path / "interrupted", 1), atol=1e-5)
+
+
+def test_a_blend_prefers_the_tier_that_is_right():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 400)
+    right = np.eye(3, dtype=np.float32)[labels] * 4
+    noise = random.normal(size=(400, 3)).astype(np.float32)
+    blend = fit_blend(right, noise, labels)
+    assert blend.encoder > 3 * blend.lexical
+    assert blend.probabilities(right, noise).argmax(1).tolist() == labels.tolist()
+
+
+def test_evaluation_scores_every_response_once_by_models_that_did_not_see_it(examples, tiny_base, tmp_path):
+    folds = make_folds(examples, "leave-model-out", 2)
+    tokenizer = load_base_tokenizer(tiny_base)
+    arguments = (examples, folds, tiny_base, tokenizer, QUICK, BUDGET, tmp_path)
+    scores = cross_fit(*arguments, lambda _line: None)
+    assert sorted(scores.example.tolist()) == list(range(len(examples)))
+    assert np.array_equal(load_out_of_fold(tmp_path).encoder, scores.encoder)
+    said: list[str] = []
+    assert np.array_equal(cross_fit(*arguments, said.append).encoder, scores.encoder)
+    assert said == []  # finished folds are not fitted again
+    results = [figures(data) for data in slices(examples, scores)]
+    assert {result["family"] for result in results} == {"verdict", "refusal"}
+    for result in results:
+        assert result["n"] == len(examples)
+        for row in result["methods"]:
+            for name in ("agreement", "kappa", "macro_f1", "ece", "brier"):
+                assert row[name]["ci_low"] <= row[name]["estimate"] <= row[name]["ci_high"]
+
+
+def test_a_trained_model_exports_to_onnx_and_scores_like_pytorch(training_dir, examples, tmp_path):
+    parity = export(training_dir, tmp_path / "fp32", int8=False, report=lambda _line: None)
+    assert parity.fp32_difference < 1e-4
+    assert parity.verdict_flips == parity.refusal_flips == 0.0
+    export(training_dir, tmp_path / "int8", int8=True, report=lambda _line: None)
+    completions = [example.label.completion for example in examples]
+    answers = {}
+    for precision in ("fp32", "int8"):
+        classifier = RefusalClassifier.load(tmp_path / precision)
+        answers[precision] = [verdict.verdict for verdict in classifier.predict(completions, tier="full")]
+    truth = [example.label.verdict for example in examples]
+    assert np.mean([a == b for a, b in zip(answers["fp32"], truth, strict=True)]) > 0.95
+    assert np.mean([a == b for a, b in zip(answers["fp32"], answers["int8"], strict=True)]) > 0.97
+
+
+def test_a_model_remembers_what_it_was_made_of(training_dir):
+    provenance = json.loads((training_dir / "config.json").read_text())["provenance"]
+    assert provenance["n_examples"] == 240
+    assert provenance["hyperparameters"]["epochs"] == 2
+    assert "torch" in provenance["packages"]
+
+
+def test_labels_with_one_family_only_are_ignored_by_the_other_head(tmp_path):
+    path = tmp_path / "refusals.jsonl"
+    path.write_text('{"id": "1", "prompt": "p", "response": "No.", "refusal": "full_refusal", "judge": "j"}\n')
+    [example] = load_examples([path])
+    assert (example.verdict, example.refusal) == (IGNORE, REFUSAL_CLASSES.index("full_refusal"))
+
+
+def test_a_base_that_is_no_model_is_one_clear_error(tmp_path):
+    with pytest.raises(InputError, match=r"not a base model: it has no tokenizer\.json"):
+        load_base_tokenizer(tmp_path)
+    with pytest.raises(InputError, match="not a usable base model"):
+        from_base(tmp_path)
