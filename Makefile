@@ -35,10 +35,11 @@ fix: $(VENV)/.dev  ## apply ruff's fixes and its format
 	$(BIN)/ruff format .
 
 model: $(VENV)/.dev  ## the release run: evaluate, train, export (needs SHARED; hours on two cores)
-	$(BIN)/refusal-clf evaluate $(LABELS) --base $(BASE) --protocol leave-model-out --out runs/evaluation
+	$(BIN)/refusal-clf evaluate $(LABELS) --base $(BASE) --protocol leave-model-out --folds 4 --part test \
+	  --out runs/evaluation
 	$(BIN)/refusal-clf train $(LABELS) --base $(BASE) --name refusal-clf-minilm --out runs/release \
 	  --calibration-from runs/evaluation
-	$(BIN)/refusal-clf export runs/release --out models/refusal-clf-minilm --int8
+	$(BIN)/refusal-clf export runs/release --out models/refusal-clf-minilm --int8 --evaluation runs/evaluation
 
 bench: $(VENV)/.dev  ## measure speed and memory on this machine
 	set -e; for script in benchmarks/*.py; do $(BIN)/python "$$script"; done

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Completion, InputError, Verdict
 from refusal_clf.runtime import encoder, layout
+from refusal_clf.runtime.blend import answers
 from refusal_clf.runtime.lexical import LexicalModel, load_lexical
 from refusal_clf.runtime.tokens import Encoded, encode
 from refusal_clf.text import Prepared, prepare
@@ -168,7 +169,7 @@ class RefusalClassifier:
             model=completion.model,
             verdict=VERDICTS[int(verdict.argmax())],
             p_noncompliance=round(float(verdict[_NONCOMPLIANCE]), 4),
-            refusal=REFUSAL_CLASSES[int(refusal.argmax())],
+            refusal=REFUSAL_CLASSES[int(answers(refusal[None], REFUSAL_CLASSES)[0])],
             p_refusal=round(float(1 - refusal[_FULL_COMPLIANCE]), 4),
             tier="fast" if encoded is None else "full",
             flags=tuple(flags),

@@ -65,7 +65,7 @@ def test_answers_do_not_depend_on_the_batch_or_the_order(classifier, completions
     for other, reference in ((backwards, together), (alone, together[:40])):
         for a, b in zip(other, reference, strict=True):
             assert (a.id, a.verdict, a.refusal, a.flags) == (b.id, b.verdict, b.refusal, b.flags)
-            assert a.p_noncompliance == pytest.approx(b.p_noncompliance, abs=0.02)
+            assert a.p_noncompliance == pytest.approx(b.p_noncompliance, abs=0.001)
 
 
 def test_verdicts_come_in_input_order_across_chunks(classifier):
@@ -94,8 +94,8 @@ def test_probabilities_agree_with_the_answers(classifier, completions):
         assert 0 <= verdict.p_refusal <= 1
         if verdict.p_noncompliance > 0.5:
             assert verdict.verdict == "noncompliance"
-        if verdict.p_refusal < 0.5:
-            assert verdict.refusal == "full_compliance"
+        if verdict.p_refusal != 0.5:
+            assert (verdict.p_refusal > 0.5) == (verdict.refusal != "full_compliance")
 
 
 def test_an_empty_response_is_answered_by_a_rule(classifier):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refusal_clf.classifier import load_tokenizer
-from refusal_clf.records import InputError
-from refusal_clf.runtime.blend import Blend
+from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError
+from refusal_clf.runtime.blend import Blend, answers
 from refusal_clf.runtime.encoder import make_session
 from refusal_clf.runtime.lexical import LexicalModel, features
 from refusal_clf.runtime.tokens import TokenBudget, encode, pad
@@ -98,6 +98,13 @@ def test_a_blend_is_the_softmax_of_the_weighted_scores():
     encoder, lexical = np.array([[1, 0, 0]], np.float32), np.array([[0, 2, 0]], np.float32)
     scores = np.array([2.0, 1.1, -0.1])
     assert np.allclose(blend.probabilities(encoder, lexical), np.exp(scores) / np.exp(scores).sum(), atol=1e-6)
+
+
+def test_a_refusal_is_answered_exactly_where_a_refusal_of_either_kind_is_likelier_than_none():
+    probabilities = np.array([[0.45, 0.35, 0.20], [0.55, 0.40, 0.05], [0.30, 0.30, 0.40]], np.float32)
+    said = [REFUSAL_CLASSES[index] for index in answers(probabilities, REFUSAL_CLASSES)]
+    assert said == ["partial_refusal", "full_compliance", "full_refusal"]
+    assert [VERDICTS[index] for index in answers(probabilities, VERDICTS)] == ["noncompliance"] * 2 + ["neither"]
 
 
 def test_a_file_that_is_no_onnx_model_is_one_clear_error(tmp_path):

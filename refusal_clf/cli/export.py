@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from refusal_clf.cli.extras import need
+from refusal_clf.cli.progress import say
 
 
 def register(app: typer.Typer) -> None:
@@ -18,6 +19,9 @@ def register(app: typer.Typer) -> None:
 def _export(
     source: Annotated[Path, typer.Argument(metavar="DIR", help="A training directory that `train` wrote.")],
     out: Annotated[Path, typer.Option(help="The model directory to write; `--model` takes it afterwards.")],
+    evaluation: Annotated[
+        Path | None, typer.Option(help="Output directory of `evaluate`: its figures go into the model card.")
+    ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Quantise to 8 bits: a quarter of the size, and faster.")
     ] = False,
@@ -27,10 +31,11 @@ def _export(
     Example: refusal-clf export runs/mine --out models/mine --int8
     """
     need("train", "torch", "transformers", "onnx", "onnxscript")
-    from refusal_clf.cli.progress import say
+    from refusal_clf.training.card import read_evaluation
     from refusal_clf.training.export import export
 
-    parity = export(source, out, int8=int8, report=say)
+    figures = None if evaluation is None else read_evaluation(evaluation)
+    parity = export(source, out, int8=int8, evaluation=figures, report=say)
     if int8:
         say(
             f"int8 against PyTorch on random texts: {parity.verdict_flips:.1%} of the encoder's verdicts and "

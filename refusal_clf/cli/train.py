@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from refusal_clf.cli.extras import need
+from refusal_clf.cli.progress import say
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +39,6 @@ def _train(
     Example: refusal-clf train data/synthetic --base all-MiniLM-L6-v2 --out runs/mine
     """
     need("train", "torch", "transformers", "sklearn")
-    from refusal_clf.cli.progress import say
     from refusal_clf.runtime.tokens import TokenBudget
     from refusal_clf.training.crossfit import load_out_of_fold
     from refusal_clf.training.dataset import digest, label_files, load_examples

@@ -1,82 +1,131 @@
-"""The table that `evaluate` prints."""
+"""An `evaluation.json` document as tables: in a terminal, or as Markdown for a pull request or a model card."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TextIO
 
-from rich.console import Console
+from rich import box
 from rich.table import Table
 
-_COLUMNS = ("labels", "n", "method", "agreement", "kappa", "macro-F1", "ECE")
+from refusal_clf.report.escaping import markdown_cell, printable
+from refusal_clf.report.terminal import make_console
+
+_FAMILIES = {"verdict": "Verdict under CoCoNot's rubric", "refusal": "Refusal class (XSTest's taxonomy)"}
+_OURS = "refusal-clf"
 
 
-def print_evaluation(document: dict[str, Any], *, markdown: bool = False) -> None:
-    """Print an `evaluation.json` document to standard output, one table for each label family."""
-    console = Console(highlight=False, soft_wrap=markdown)
-    for family in ("verdict", "refusal"):
-        results = [result for result in document["results"] if result["family"] == family]
-        if not results:
-            continue
-        title = f"{family}, {document['protocol']}, {document['part']} prompts (95 % intervals)"
-        if markdown:
-            console.print(f"\n**{title}**\n\n| {' | '.join(_COLUMNS)} |\n|{' --- |' * len(_COLUMNS)}", markup=False)
-            for row in _rows(results):
-                console.print(f"| {' | '.join(row)} |", markup=False)
-        else:
-            table = Table(*_COLUMNS, title=title, title_justify="left")
-            for row in _rows(results):
-                table.add_row(*row, end_section=row[2].startswith("string"))
-            console.print(table)
-        for result in results:
-            low, high = (result["kappa_above_tfidf"][end] for end in ("ci_low", "ci_high"))
-            console.print(
-                f"{result['labels']}: kappa {result['kappa_above_tfidf']['estimate']:+.3f} against TF-IDF "
-                f"[{low:+.3f}, {high:+.3f}]" + ("\n" if markdown else ""),
-                markup=False,
-            )
-        if family == "verdict":
-            _print_categories(console, results, markdown=markdown)
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A titled table of text; the first two columns are names and the others figures."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
-def _rows(results: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
-    for result in results:
-        for index, row in enumerate(result["methods"]):
-            first = (result["labels"], str(result["n"])) if index == 0 else ("", "")
-            yield (
-                *first,
-                row["method"],
-                _share(row["agreement"]),
-                _number(row["kappa"]),
-                _number(row["macro_f1"]),
-                f"{row['ece']['estimate']:.3f}",
-            )
-
-
-def _print_categories(console: Console, results: list[dict[str, Any]], *, markdown: bool) -> None:
-    columns = ("labels", "category", "n", "judge", "refusal-clf", "error, points")
-    table = Table(*columns, title="compliance rates by category", title_justify="left")
-    for result in results:
-        for index, row in enumerate(result["categories"]):
-            cells = (
-                result["labels"] if index == 0 else "",
-                row["category"],
-                str(row["n"]),
-                f"{row['judge']:.1%}",
-                f"{row['methods']['refusal-clf']:.1%}",
-                f"{100 * row['error']:+.1f}",
-            )
-            if markdown:
-                if not table.rows and result is results[0] and index == 0:
-                    console.print(f"\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}", markup=False)
-                console.print(f"| {' | '.join(cells)} |", markup=False)
-            else:
-                table.add_row(*cells)
-    if not markdown:
+def print_evaluation(document: dict[str, Any], file: TextIO | None = None) -> None:
+    """Print the tables of a document to a terminal or a pipe (default: standard output)."""
+    console = make_console(file or sys.stdout)
+    for sheet in sheets(document):
+        table = Table(title=sheet.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+        for index, column in enumerate(sheet.columns):
+            table.add_column(column, justify="left" if index < 2 else "right", overflow="fold")
+        for previous, row in zip(("", *(row[0] for row in sheet.rows)), sheet.rows, strict=False):
+            table.add_row(printable("" if row[0] == previous else row[0]), *row[1:])
         console.print(table)
+        console.print()
 
 
-def _share(value: dict[str, float]) -> str:
+def evaluation_markdown(document: dict[str, Any]) -> str:
+    """Return the tables of a document as GitHub-flavoured Markdown."""
+    blocks = []
+    for sheet in sheets(document):
+        lines = [sheet.columns, tuple("---" if i < 2 else "---:" for i in range(len(sheet.columns))), *sheet.rows]
+        body = "\n".join("| " + " | ".join(markdown_cell(cell) for cell in line) + " |" for line in lines)
+        blocks.append(f"**{sheet.title}**\n\n{body}")
+    return "\n\n".join(blocks) + "\n"
+
+
+def sheets(document: dict[str, Any]) -> Iterator[Sheet]:
+    """Yield the tables of a document: agreement for each label family, the gain over TF-IDF, category rates."""
+    where = f"{document['protocol']}, {_PARTS[document['part']]}"
+    results = document["results"]
+    for family, title in _FAMILIES.items():
+        chosen = [result for result in results if result["family"] == family]
+        if chosen:
+            yield _agreement(f"{title}; {where}", chosen)
+            yield _gain(f"{title}: Cohen's kappa above TF-IDF's, paired bootstrap", chosen)
+    refusals = [result for result in results if result["family"] == "refusal"]
+    if refusals:
+        yield _refusal_f1(refusals)
+    verdicts = [result for result in results if result["family"] == "verdict"]
+    if verdicts:
+        yield _categories(verdicts)
+
+
+_PARTS = {
+    "all": "all prompts",
+    "dev": "the three prompts in ten on which choices are made",
+    "test": "the seven prompts in ten that no choice was made on",
+}
+
+
+def _agreement(title: str, results: list[dict[str, Any]]) -> Sheet:
+    rows = [
+        (
+            f"{result['labels']} (n={result['n']})",
+            row["method"],
+            _percent(row["agreement"]),
+            _number(row["kappa"]),
+            _number(row["macro_f1"]),
+            f"{row['ece']['estimate']:.3f}",
+            f"{row['brier']['estimate']:.3f}",
+        )
+        for result in results
+        for row in result["methods"]
+    ]
+    return Sheet(title, ("labels", "method", "agreement, %", "kappa", "macro-F1", "ECE", "Brier"), tuple(rows))
+
+
+def _gain(title: str, results: list[dict[str, Any]]) -> Sheet:
+    rows = []
+    for result in results:
+        gain = result["kappa_above_tfidf"]
+        interval = f"[{gain['ci_low']:+.3f}, {gain['ci_high']:+.3f}]"
+        rows.append((result["labels"], f"n={result['n']}", f"{gain['estimate']:+.3f}", interval))
+    return Sheet(title, ("labels", "rows", "difference", "95 % interval"), tuple(rows))
+
+
+def _refusal_f1(results: list[dict[str, Any]]) -> Sheet:
+    rows = [
+        (result["labels"], method, _number(value))
+        for result in results
+        for method, value in result["any_refusal_f1"].items()
+    ]
+    return Sheet("F1 of any refusal against full compliance", ("labels", "method", "F1"), tuple(rows))
+
+
+def _categories(results: list[dict[str, Any]]) -> Sheet:
+    rows = [
+        (
+            result["labels"],
+            row["category"],
+            str(row["n"]),
+            f"{100 * row['judge']:.1f}",
+            f"{100 * row['methods'][_OURS]:.1f}",
+            f"{100 * row['error']:+.1f}",
+        )
+        for result in results
+        for row in result["categories"]
+    ]
+    columns = ("labels", "category", "n", "judge, %", f"{_OURS}, %", "error, points")
+    return Sheet("Compliance rate of each category, by the judge and by the classifier", columns, tuple(rows))
+
+
+def _percent(value: dict[str, float]) -> str:
     return f"{100 * value['estimate']:.1f} [{100 * value['ci_low']:.1f}, {100 * value['ci_high']:.1f}]"
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from refusal_clf.records import REFUSAL_CLASSES
+
 Float32 = NDArray[np.float32]
 
 
@@ -30,3 +32,15 @@ class Blend:
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         probabilities: Float32 = scores / scores.sum(axis=1, keepdims=True)
         return probabilities
+
+
+def answers(probabilities: Float32, labels: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return the answered label of each row, as indices into `labels`.
+
+    A verdict is the likeliest one. A refusal class is decided in two steps, refusal or not and then which, so that
+    a class other than `full_compliance` is answered exactly where a refusal of either kind is likelier than none.
+    """
+    likeliest: NDArray[np.int64] = probabilities.argmax(axis=1)
+    if labels == REFUSAL_CLASSES:
+        likeliest = np.where(probabilities[:, 0] >= 0.5, 0, 1 + probabilities[:, 1:].argmax(axis=1))
+    return likeliest

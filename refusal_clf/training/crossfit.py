@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 OUT_OF_FOLD_FILE: Final = "out_of_fold.safetensors"
+EVALUATION_FILE: Final = "evaluation.json"
+"""What `evaluate` leaves in its output directory: scores to calibrate on, and the figures."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -23,6 +23,7 @@ from refusal_clf.records import VERDICTS, InputError
 from refusal_clf.runtime import layout
 from refusal_clf.runtime.encoder import INPUTS, OUTPUT, make_session
 from refusal_clf.runtime.tokens import Encoded, pad
+from refusal_clf.training.card import write_card
 from refusal_clf.training.network import TwoHeadEncoder, from_config
 from refusal_clf.training.release import ENCODER_CONFIG, NETWORK_FILE
 
@@ -44,7 +45,14 @@ class Parity:
     refusal_flips: float
 
 
-def export(source: Path, out: Path, *, int8: bool, report: Callable[[str], None]) -> Parity:
+def export(
+    source: Path,
+    out: Path,
+    *,
+    int8: bool,
+    report: Callable[[str], None],
+    evaluation: dict[str, Any] | None = None,
+) -> Parity:
     """Write an ONNX model directory from a training directory.
 
     Parameters
@@ -55,6 +63,8 @@ def export(source: Path, out: Path, *, int8: bool, report: Callable[[str], None]
         The model directory; weight files in it are replaced.
     int8
         Store the weights in 8 bits: a quarter of the size, and batches cannot change an answer.
+    evaluation
+        An `evaluation.json` document, for the model card.
 
     Raises
     ------
@@ -89,7 +99,9 @@ def export(source: Path, out: Path, *, int8: bool, report: Callable[[str], None]
         "opset": OPSET,
         "onnx": version("onnx"),
     }
-    replace(config, files=layout.checksums(out), provenance=provenance).write(out)
+    exported = replace(config, files=layout.checksums(out), provenance=provenance)
+    exported.write(out)
+    write_card(out, exported, evaluation)
     flips = [
         float((scores[:, columns].argmax(1) != expected[:, columns].argmax(1)).mean())
         for columns in (slice(0, len(VERDICTS)), slice(len(VERDICTS), None))

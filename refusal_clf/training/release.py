@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 
 from refusal_clf import __version__
 from refusal_clf.classifier import load_tokenizer
-from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError
+from refusal_clf.records import InputError
+from refusal_clf.runtime.blend import answers
 from refusal_clf.runtime.layout import LEXICAL_FILE, TOKENIZER_FILE, HeadConfig, ModelConfig
 from refusal_clf.runtime.lexical import FEATURES_VERSION
 from refusal_clf.runtime.tokens import TokenBudget
@@ -33,7 +34,7 @@ from refusal_clf.training.finetune import FinetuneConfig, finetune, predict_logi
 from refusal_clf.training.lexical import fit_lexical, save_lexical
 from refusal_clf.training.network import from_base
 from refusal_clf.training.protocols import make_folds
-from refusal_clf.training.results import FAMILIES
+from refusal_clf.training.results import FAMILIES, LABELS
 
 NETWORK_FILE: Final = "network.safetensors"
 ENCODER_CONFIG: Final = "encoder"
@@ -110,12 +111,13 @@ def fit_head(
     truth, raw, words = labels[known, head], encoder[known, columns], lexical[known, columns]
     full, fast = fit_blend(raw, words, truth), fit_blend(None, words, truth)
     sure, quick = full.probabilities(raw, words), fast.probabilities(None, words)
+    right_full, right_fast = (answers(probabilities, LABELS[family]) == truth for probabilities in (sure, quick))
     return HeadConfig(
-        labels=VERDICTS if family == "verdict" else REFUSAL_CLASSES,
+        labels=LABELS[family],
         full=full,
         fast=fast,
-        fast_above=_fast_above(quick, sure, truth),
-        uncertain_below=_uncertain_below(sure, truth),
+        fast_above=_fast_above(quick.max(1), right_fast, right_full),
+        uncertain_below=_uncertain_below(sure.max(1), right_full),
     )
 
 
@@ -135,25 +137,23 @@ def load_base_tokenizer(base: Path) -> Any:  # noqa: ANN401
     return tokenizer
 
 
-def _fast_above(quick: NDArray[np.float32], sure: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
+def _fast_above(confidence: NDArray[np.float32], right_fast: NDArray[np.bool_], right_full: NDArray[np.bool_]) -> float:
     """Return the lowest confidence from which the lexical tier may answer for both without real loss.
 
     Agreement with the labels may fall by `_TOLERATED_LOSS` at most against always asking the encoder.
     """
-    right_quick, right_sure = quick.argmax(1) == truth, sure.argmax(1) == truth
     for threshold in np.arange(0.5, 1.0, 0.005):
-        mixed = np.where(quick.max(1) >= threshold, right_quick, right_sure)
-        if mixed.mean() >= right_sure.mean() - _TOLERATED_LOSS:
+        mixed = np.where(confidence >= threshold, right_fast, right_full)
+        if mixed.mean() >= right_full.mean() - _TOLERATED_LOSS:
             return round(float(threshold), 3)
     return 1.01
 
 
-def _uncertain_below(probabilities: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
+def _uncertain_below(confidence: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
     """Return the lowest confidence above which at most `_TOLERATED_ERROR` of the answers were wrong."""
-    confidence, wrong = probabilities.max(1), probabilities.argmax(1) != truth
     for threshold in np.arange(0.34, 0.995, 0.005):
         above = confidence >= threshold
-        if not above.any() or wrong[above].mean() <= _TOLERATED_ERROR:
+        if not above.any() or right[above].mean() >= 1 - _TOLERATED_ERROR:
             return round(float(threshold), 3)
     return 0.995
 

@@ -18,6 +18,7 @@ from refusal_clf.calibration.agreement import (
     macro_f1,
 )
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS
+from refusal_clf.runtime.blend import answers
 from refusal_clf.training.baselines import string_match
 from refusal_clf.training.calibrate import fit_blend
 from refusal_clf.training.crossfit import OutOfFold
@@ -25,6 +26,7 @@ from refusal_clf.training.dataset import IGNORE, Example
 
 OURS: Final = "refusal-clf"
 FAMILIES: Final = {"verdict": (0, slice(0, len(VERDICTS))), "refusal": (1, slice(len(VERDICTS), None))}
+LABELS: Final[dict[str, tuple[str, ...]]] = {"verdict": VERDICTS, "refusal": REFUSAL_CLASSES}
 _MIN_ROWS: Final = 30
 
 Probabilities = NDArray[np.float32]
@@ -82,11 +84,12 @@ def part_of(example: Example) -> str:
 
 def figures(data: Slice) -> dict[str, Any]:
     """Return every method's figures on one slice, and how ours differ from TF-IDF's, with 95 % intervals."""
-    answers = {name: probabilities.argmax(1) for name, probabilities in data.methods.items()}
+    labels = LABELS[data.family]
+    said = {name: answers(probabilities, labels) for name, probabilities in data.methods.items()}
     rows = []
     for name, probabilities in data.methods.items():
-        answer = answers[name]
-        confidence = probabilities.max(1).astype(np.float64)
+        answer = said[name]
+        confidence = np.take_along_axis(probabilities, answer[:, None], 1)[:, 0].astype(np.float64)
         rows.append(
             {
                 "method": name,
@@ -100,8 +103,8 @@ def figures(data: Slice) -> dict[str, Any]:
     difference = bootstrap(
         lambda truth, ours, theirs: kappa(truth, ours) - kappa(truth, theirs),
         data.truth,
-        answers[OURS],
-        answers["TF-IDF"],
+        said[OURS],
+        said["TF-IDF"],
     )
     result = {
         "family": data.family,
@@ -111,22 +114,22 @@ def figures(data: Slice) -> dict[str, Any]:
         "kappa_above_tfidf": difference.to_dict(),
     }
     if data.family == "verdict":
-        result["categories"] = list(_category_rates(data, answers))
+        result["categories"] = list(_category_rates(data, said))
     else:
         result["any_refusal_f1"] = {
-            name: bootstrap(_refusal_f1, data.truth, answer).to_dict() for name, answer in answers.items()
+            name: bootstrap(_refusal_f1, data.truth, answer).to_dict() for name, answer in said.items()
         }
     return result
 
 
-def _category_rates(data: Slice, answers: dict[str, NDArray[np.int64]]) -> Iterator[dict[str, Any]]:
+def _category_rates(data: Slice, said: dict[str, NDArray[np.int64]]) -> Iterator[dict[str, Any]]:
     """Compliance rates of each category by the judge and by each method, as fractions."""
     complied = VERDICTS.index("compliance")
     names = np.array([example.label.completion.category or "" for example in data.examples])
     for category in sorted(set(names) - {""}):
         rows = names == category
         judged = float((data.truth[rows] == complied).mean())
-        rates = {name: float((answer[rows] == complied).mean()) for name, answer in answers.items()}
+        rates = {name: float((answer[rows] == complied).mean()) for name, answer in said.items()}
         yield {
             "category": category,
             "n": int(rows.sum()),
