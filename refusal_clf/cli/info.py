@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -58,15 +59,18 @@ def _facts(clf: RefusalClassifier) -> dict[str, Any]:
     }
 
 
-def _lines(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Flatten nested facts to dotted names; values come from files and are made safe to show."""
+def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what fits a screen, a name and a value each; long provenance is counted here and whole in JSON."""
     from refusal_clf.report.escaping import printable
 
-    lines = []
-    for name, value in facts.items():
+    model = facts["model"]
+    shown = {name: value for name, value in facts.items() if name != "model"}
+    shown |= {f"model {name}": value for name, value in model.items() if name not in ("labels", "provenance")}
+    shown |= {f"{family} labels": names for family, names in model["labels"].items()}
+    shown |= {name.replace("_", " "): value for name, value in model["provenance"].items()}
+    for name, value in shown.items():
         if isinstance(value, dict):
-            lines += _lines(value, f"{prefix}{name}.")
+            text = f"{len(value)} entries (--format json lists them)"
         else:
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            lines.append((printable(prefix + name), printable(text, limit=400)))
-    return lines
+        yield printable(name), printable(text, limit=400)
