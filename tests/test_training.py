@@ -10,6 +10,7 @@ import pytest
 
 from refusal_clf import Completion, RefusalClassifier
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError, Label
+from refusal_clf.report.evaluation import evaluation_markdown
 from refusal_clf.text import prepare
 
 pytest.importorskip("torch")
@@ -205,10 +206,31 @@ def test_evaluation_scores_every_response_once_by_models_that_did_not_see_it(exa
                 assert row[name]["ci_low"] <= row[name]["estimate"] <= row[name]["ci_high"]
 
 
+def test_an_evaluation_prints_as_markdown_tables_of_even_rows(examples, tiny_base, tmp_path):
+    scores = cross_fit(
+        examples,
+        make_folds(examples, "leave-model-out", 2),
+        tiny_base,
+        load_base_tokenizer(tiny_base),
+        QUICK,
+        BUDGET,
+        tmp_path,
+        lambda _line: None,
+    )
+    results = [figures(data) for data in slices(examples, scores)]
+    text = evaluation_markdown({"protocol": "leave-model-out", "part": "all", "results": results})
+    for block in text.split("\n\n"):
+        widths = {line.count("|") for line in block.splitlines() if line.startswith("|")}
+        assert len(widths) <= 1
+    assert f"n={len(examples)}" in text
+    assert "TF-IDF" in text
+
+
 def test_a_trained_model_exports_to_onnx_and_scores_like_pytorch(training_dir, examples, tmp_path):
     parity = export(training_dir, tmp_path / "fp32", int8=False, report=lambda _line: None)
     assert parity.fp32_difference < 1e-4
     assert parity.verdict_flips == parity.refusal_flips == 0.0
+    assert "240 labelled responses" in (tmp_path / "fp32" / "README.md").read_text()
     export(training_dir, tmp_path / "int8", int8=True, report=lambda _line: None)
     completions = [example.label.completion for example in examples]
     answers = {}
