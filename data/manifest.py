@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any, Final
 
 DATA: Final = Path(__file__).parent
-TRAINED_ON: Final = ("synthetic",)
+TRAINED_ON: Final = ("synthetic/*.jsonl", "hard/train.jsonl")
 
 
 def describe(file: Path) -> dict[str, Any]:
     """Return one file's entry: its path within `data/`, its sha256 and its number of rows."""
-    content = file.read_bytes()
+    content, path = file.read_bytes(), file.relative_to(DATA)
     return {
-        "path": file.relative_to(DATA).as_posix(),
+        "path": path.as_posix(),
         "sha256": hashlib.sha256(content).hexdigest(),
         "rows": len(content.splitlines()),
-        "use": "training" if file.parent.name in TRAINED_ON else "held out",
+        "use": "training" if any(path.match(pattern) for pattern in TRAINED_ON) else "held out",
     }
 
 

@@ -72,7 +72,7 @@ def test_manifest_matches_every_data_file():
                 "path": file.relative_to(DATA).as_posix(),
                 "sha256": hashlib.sha256(content).hexdigest(),
                 "rows": content.count(b"\n"),
-                "use": "training" if file.parent.name == "synthetic" else "held out",
+                "use": "training" if file.parent.name == "synthetic" or file.match("hard/train.jsonl") else "held out",
             }
         )
     assert manifest == found, "run: python data/manifest.py"
@@ -133,13 +133,40 @@ def test_at_least_thirty_samples_were_generated_by_smollm2(completions):
     assert all(row["response"].strip() for row in generated)
 
 
-def test_samples_are_not_in_the_training_data(completions, synthetic):
-    prompts = {row["prompt"].casefold().strip() for row in synthetic}
-    assert not [row["id"] for row in completions if row["prompt"].casefold().strip() in prompts]
+def test_what_is_held_out_is_not_in_the_training_data(completions, synthetic):
+    trained = synthetic + rows_of(DATA / "hard" / "train.jsonl")
+    prompts = {row["prompt"].casefold().strip() for row in trained}
+    held_out = completions + rows_of(DATA / "hard" / "test.jsonl")
+    assert not [row["id"] for row in held_out if row["prompt"].casefold().strip() in prompts]
+
+
+def test_the_hard_set_has_enough_of_each_kind_with_both_outcomes():
+    for name, least in (("train", 200), ("test", 200)):
+        rows = rows_of(DATA / "hard" / f"{name}.jsonl")
+        assert len({row["id"] for row in rows}) == len(rows) >= least
+        verdicts = {}
+        for row in rows:
+            assert rubrics.canonical_subcategory(row["subcategory"]) is not None
+            verdicts.setdefault(row["kind"], []).append(row["verdict"])
+        assert len(verdicts) == 20
+        for kind, found in verdicts.items():
+            assert len(found) >= 8
+            assert kind == "neither" or {"noncompliance", "compliance"} <= set(found)
+
+
+def test_readme_states_the_rows_of_every_labelled_file():
+    readme = (DATA / "README.md").read_text(encoding="utf-8")
+    for file in SYNTHETIC:
+        assert f"| `{file.stem}` | {len(rows_of(file))} |" in readme
+    kinds = {
+        name: Counter(row["kind"] for row in rows_of(DATA / "hard" / f"{name}.jsonl")) for name in ("train", "test")
+    }
+    for kind in kinds["train"]:
+        assert f"| {kind} | {kinds['train'][kind]} | {kinds['test'][kind]} |" in readme
 
 
 def test_synthetic_rows_are_unique_and_complete(synthetic):
-    assert len({row["id"] for row in synthetic}) == len(synthetic) == 3330
+    assert len({row["id"] for row in synthetic}) == len(synthetic) > 10_000
     for row in synthetic:
         assert row["prompt"].strip()
         assert row["subset"] in ("original", "contrast")
