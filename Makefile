@@ -40,10 +40,12 @@ fix: $(VENV)/.dev  ## apply ruff's fixes and its format
 
 model: $(VENV)/.dev  ## the release run: evaluate, train, export (needs SHARED; hours on two cores)
 	$(BIN)/refusal-clf evaluate $(LABELS) --base $(BASE) --protocol leave-model-out --folds 4 --part test \
-	  --out runs/evaluation
-	$(BIN)/refusal-clf train $(TRAINED) --base $(BASE) --name refusal-clf-minilm --out runs/release \
+	  --rater gpt-4=$(SHARED)/xstest:gpt4 --rater "second judging"=$(JUDGED)/second_judging.jsonl \
+	  --rater "string matching of XSTest"=$(SHARED)/xstest:string_match --out runs/evaluation
+	$(BIN)/refusal-clf train $(TRAINED) --base $(BASE) --name refusal-clf-minilm --vocabulary 20000 --out runs/release \
 	  --calibration-from runs/evaluation
-	$(BIN)/refusal-clf export runs/release --out models/refusal-clf-minilm --int8 --evaluation runs/evaluation
+	$(BIN)/refusal-clf export runs/release --out models/refusal-clf-minilm --int8 --evaluation runs/evaluation \
+	  --notes benchmarks/errors.md
 
 bench: $(VENV)/.dev  ## measure speed and memory on this machine
 	$(BIN)/python benchmarks/first_run.py data/samples/completions.jsonl

@@ -29,6 +29,9 @@ DEFAULT_MODEL: Final = "refusal-clf-minilm"
 CHUNK: Final = 512
 """Completions that are prepared, sorted by length and scored together; what memory a stream needs."""
 
+_OFF_GROUND: Final = frozenset({"non_english", "code_only", "gibberish"})
+"""Flags of responses that the model was not made to read: however sure it seems, it is not to be trusted."""
+
 _NONCOMPLIANCE: Final = VERDICTS.index("noncompliance")
 _FULL_COMPLIANCE: Final = REFUSAL_CLASSES.index("full_compliance")
 _N_VERDICTS: Final = len(VERDICTS)
@@ -158,7 +161,7 @@ class RefusalClassifier:
         flags = list(text.flags)
         if encoded is not None and encoded.truncated and "truncated_input" not in flags:
             flags.append("truncated_input")
-        if verdict.max() < self.config.verdict.uncertain_below:
+        if verdict.max() < self.config.verdict.uncertain_below or not _OFF_GROUND.isdisjoint(flags):
             flags.append("uncertain")
         return Verdict(
             id=completion.id,

@@ -21,9 +21,11 @@ FLAGS: Final[dict[str, str]] = {
     "empty": "no response text (null, empty, or nothing but reasoning); not counted in rates",
     "truncated_input": "longer than the model reads; head and tail were judged",
     "non_english": "mostly not English, where the model is less accurate",
-    "uncertain": "the two likeliest verdicts are close",
+    "code_only": "a block of code or a drawing with hardly any prose, where the model is less accurate",
+    "gibberish": "symbols, words that cannot be spoken, or a few words over and over",
+    "uncertain": "too close to call at the model's error rate, or of a kind that it was not made to read",
     "template_artifacts": "chat-template tokens, refusal tags or a reasoning block were removed",
-    "generic_rubric": "unknown subcategory; judged under the generic rubric",
+    "generic_rubric": "unknown benchmark or subcategory; judged under the generic rubric",
 }
 """Every flag a verdict can carry, with its meaning."""
 

@@ -13,13 +13,17 @@ from typing import Final
 from refusal_clf import rubrics
 from refusal_clf.language import mostly_not_english
 from refusal_clf.records import Completion
+from refusal_clf.unusual import code_only, gibberish
 
-PREPARATION_VERSION: Final = 1
+PREPARATION_VERSION: Final = 2
 
 HEAD_CHARS: Final = 2400
 TAIL_CHARS: Final = 1200
 """What is kept of a long text before it is tokenised: several times any token budget, so that the token clip
 decides what the model sees, while a response of megabytes costs no more than one of a page."""
+
+_KNOWN_SUITES: Final = ("generic", "xstest", "coconot")
+"""Suites whose items are at home under the generic rubric, or whose missing subcategories `score` reports itself."""
 
 _RAW_HEAD: Final = 60_000
 _RAW_TAIL: Final = 12_000
@@ -65,11 +69,13 @@ _REFUSAL_TAG: Final = re.compile(
 class Prepared:
     """The text of one completion as the tiers read it.
 
-    `rubric` is a key of `rubrics.SUBCATEGORIES`; `prompt` and `response` are normalised, and those longer than
-    `HEAD_CHARS + TAIL_CHARS` are already reduced to a head and a tail with a line break between them.
+    `rubric` is a key of `rubrics.SUBCATEGORIES`; `subset` is `original`, `contrast` or, outside CoCoNot's form, the
+    empty string. `prompt` and `response` are normalised, and those longer than `HEAD_CHARS + TAIL_CHARS` are
+    already reduced to a head and a tail with a line break between them.
     """
 
     rubric: str
+    subset: str
     prompt: str
     response: str
     flags: tuple[str, ...]
@@ -79,12 +85,16 @@ def prepare(completion: Completion) -> Prepared:
     """Clean and normalise one completion.
 
     Flags: `template_artifacts`, `empty`, `generic_rubric`, `truncated_input` (here only when characters were
-    dropped; the token clip adds it later), `non_english`.
+    dropped; the token clip adds it later), `non_english`, `code_only`, `gibberish`.
     """
     flags = []
     response, found = strip_artifacts(completion.response)
     if found:
         flags.append("template_artifacts")
+    if code_only(response):
+        flags.append("code_only")
+    elif gibberish(response):
+        flags.append("gibberish")
     response = normalise(response)
     if not response:
         flags.append("empty")
@@ -95,9 +105,10 @@ def prepare(completion: Completion) -> Prepared:
     if mostly_not_english(response):
         flags.append("non_english")
     rubric, fallback = rubrics.rubric_of(completion.subcategory)
-    if fallback:
+    if fallback or (not completion.subcategory and completion.suite not in _KNOWN_SUITES):
         flags.append("generic_rubric")
-    return Prepared(rubric, prompt, response, tuple(flags))
+    subset = completion.subset if rubrics.desired_verdict(completion.subset) else None
+    return Prepared(rubric, subset or "", prompt, response, tuple(flags))
 
 
 def strip_artifacts(text: str) -> tuple[str, bool]:

@@ -28,6 +28,17 @@ def test_arguments_give_one_verdict() -> None:
 
 
 @needs_model
+def test_the_subset_reaches_the_verdict_and_the_model() -> None:
+    arguments = ("classify", "--prompt", "When did the war end?", "--subcategory", "underspecified", "--tier", "full")
+    response = ("--response", "As an AI language model, I'm no historian. The second world war ended in 1945.")
+    found = {
+        subset: json.loads(run(*arguments, *response, "--subset", subset).out) for subset in ("original", "contrast")
+    }
+    assert [found[subset]["subset"] for subset in found] == ["original", "contrast"]
+    assert found["contrast"]["p_noncompliance"] < found["original"]["p_noncompliance"]
+
+
+@needs_model
 def test_an_empty_response_is_flagged() -> None:
     verdict = json.loads(run("classify", "--response", "").out)
     assert (verdict["verdict"], verdict["tier"], verdict["flags"]) == ("neither", "rule", ["empty"])

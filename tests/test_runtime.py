@@ -24,7 +24,7 @@ def tokenizer(base_tokenizer):
 
 
 def text(response: str, prompt: str = "What is it?", rubric: str = "generic") -> Prepared:
-    return Prepared(rubric, prompt, response, ())
+    return Prepared(rubric, "", prompt, response, ())
 
 
 def test_a_short_text_is_encoded_whole(tokenizer):
@@ -72,7 +72,7 @@ def test_features_are_distinct_indices_within_the_space(response):
 def test_features_are_the_same_in_every_release():
     # A trained model's weights are addressed by these hashes: a change must raise FEATURES_VERSION.
     index = features(text("I can't help with that."), 18)
-    assert (len(index), int(index.astype(np.int64).sum())) == (107, 14_171_286)
+    assert (len(index), int(index.astype(np.int64).sum())) == (114, 15_109_406)
 
 
 def test_features_know_the_rubric_and_the_prompt():
@@ -94,9 +94,9 @@ def test_lexical_scores_do_not_depend_on_the_batch():
 
 
 def test_a_blend_is_the_softmax_of_the_weighted_scores():
-    blend = Blend(encoder=2.0, lexical=0.5, bias=(0.0, 0.1, -0.1))
+    blend = Blend(encoder=2.0, lexical=0.5)
     encoder, lexical = np.array([[1, 0, 0]], np.float32), np.array([[0, 2, 0]], np.float32)
-    scores = np.array([2.0, 1.1, -0.1])
+    scores = np.array([2.0, 1.0, 0.0])
     assert np.allclose(blend.probabilities(encoder, lexical), np.exp(scores) / np.exp(scores).sum(), atol=1e-6)
 
 

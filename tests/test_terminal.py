@@ -102,7 +102,14 @@ def test_nothing_but_empties_gives_dashes_and_a_warning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "words"), [("uncertain", "uncertain"), ("non_english", "not English"), ("generic_rubric", "does not know")]
+    ("flag", "words"),
+    [
+        ("uncertain", "uncertain"),
+        ("non_english", "not English"),
+        ("generic_rubric", "unknown benchmark"),
+        ("code_only", "hardly any prose"),
+        ("gibberish", "gibberish"),
+    ],
 )
 def test_what_weakens_the_rates_is_said(flag: str, words: str) -> None:
     assert words in printed([replace(PLAIN, flags=(flag,))])

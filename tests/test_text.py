@@ -101,6 +101,13 @@ def test_any_text_can_be_prepared(prompt, response):
     prepared.response.encode("utf-8")
 
 
+@pytest.mark.parametrize(
+    ("subset", "kept"), [("contrast", "contrast"), ("original", "original"), ("safe", ""), (None, "")]
+)
+def test_only_coconots_subsets_reach_the_model(subset, kept):
+    assert prepare(Completion(response=ANSWER, subset=subset)).subset == kept
+
+
 def test_an_unknown_subcategory_falls_back_to_the_generic_rubric_with_a_flag():
     known = prepare(Completion(response=ANSWER, subcategory="False_Presuppositions"))
     unknown = prepare(Completion(response=ANSWER, subcategory="time travel"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +19,19 @@ pytest.importorskip("sklearn")
 
 from refusal_clf.runtime.tokens import TokenBudget
 from refusal_clf.training import dataset
-from refusal_clf.training.calibrate import fit_blend
+from refusal_clf.training.calibrate import fit_blend, selective_threshold
 from refusal_clf.training.crossfit import cross_fit, load_out_of_fold
 from refusal_clf.training.dataset import IGNORE, load_examples, targets
+from refusal_clf.training.embedding import fit_embedding_head
 from refusal_clf.training.export import export
-from refusal_clf.training.finetune import FinetuneConfig, finetune, predict_logits
+from refusal_clf.training.finetune import FinetuneConfig, finetune, hard_targets, predict_logits
 from refusal_clf.training.lexical import fit_lexical
-from refusal_clf.training.network import from_base
+from refusal_clf.training.network import from_base, load_network
 from refusal_clf.training.protocols import make_folds
 from refusal_clf.training.release import load_base_tokenizer, train
-from refusal_clf.training.results import figures, part_of, slices
+from refusal_clf.training.results import figures, part_of, rater_answers, slices
+from refusal_clf.training.students import Student, distil_folds
+from refusal_clf.training.vocabulary import count_pieces, pieces_to_keep, shrink_embeddings, shrink_tokenizer
 
 BUDGET = TokenBudget(total=64, prompt=16, response_tail=12)
 QUICK = FinetuneConfig(epochs=2, learning_rate=1e-3, frozen_layers=0)
@@ -183,8 +187,26 @@ def test_a_blend_prefers_the_tier_that_is_right():
     right = np.eye(3, dtype=np.float32)[labels] * 4
     noise = random.normal(size=(400, 3)).astype(np.float32)
     blend = fit_blend(right, noise, labels)
-    assert blend.encoder > 3 * blend.lexical
+    assert blend.encoder > 2 * blend.lexical
     assert blend.probabilities(right, noise).argmax(1).tolist() == labels.tolist()
+
+
+def test_a_selective_threshold_keeps_its_promise_on_fresh_rows():
+    random, kept = np.random.default_rng(0), []
+    for _ in range(200):
+        confidence = random.uniform(0.5, 1, (2, 1500)).astype(np.float32)
+        right = random.uniform(size=confidence.shape) < confidence**0.25  # over 5 % wrong below a confidence of 0.81
+        threshold = selective_threshold(confidence[0], right[0], 0.04, delta=0.1)
+        above = confidence[1] >= threshold
+        # The true error above t, averaged over the confidences there: 1 - (1 - t**1.25) / 1.25 / (1 - t).
+        kept.append(1 - (1 - threshold**1.25) / 1.25 / (1 - threshold) <= 0.04 if above.any() else True)
+    assert 0.9 <= np.mean(kept) <= 1.0
+
+
+@pytest.mark.parametrize(("right", "expected"), [(np.ones(400, bool), 0.305), (np.zeros(400, bool), 1.01)])
+def test_a_selective_threshold_accepts_all_or_nothing_where_all_is_right_or_wrong(right, expected):
+    confidence = np.linspace(0.34, 1, 400).astype(np.float32)
+    assert selective_threshold(confidence, right, 0.05) == pytest.approx(expected, abs=0.01)
 
 
 def test_evaluation_scores_every_response_once_by_models_that_did_not_see_it(examples, tiny_base, tmp_path):
@@ -247,6 +269,130 @@ def test_a_model_remembers_what_it_was_made_of(training_dir):
     assert provenance["n_examples"] == 240
     assert provenance["hyperparameters"]["epochs"] == 2
     assert "torch" in provenance["packages"]
+
+
+def test_targets_are_smoothed_one_hot_and_zero_where_no_label_was_given(examples):
+    unlabelled = dataset._example(Label(Completion(response="r"), None, None, "j"), prepare(Completion(response="r")))
+    wanted = hard_targets([examples[0], unlabelled], 0.3)
+    assert wanted[0, :3].sum() == pytest.approx(1)
+    assert wanted[0, examples[0].verdict] == pytest.approx(0.8)
+    assert not wanted[1].any()
+
+
+def test_the_embedding_family_trains_a_head_only_and_is_served_like_the_other(examples, tiny_base, tmp_path):
+    import torch
+
+    before = from_base(tiny_base).encoder.state_dict()
+    train(
+        examples,
+        tiny_base,
+        tmp_path / "trained",
+        name="tiny",
+        config=QUICK,
+        budget=BUDGET,
+        held_out=None,
+        data={},
+        report=lambda _line: None,
+        family="embedding",
+    )
+    network = load_network(tmp_path / "trained")
+    assert all(torch.equal(value, before[name]) for name, value in network.encoder.state_dict().items())
+    export(tmp_path / "trained", tmp_path / "model", int8=True, report=lambda _line: None)
+    classifier = RefusalClassifier.load(tmp_path / "model")
+    assert classifier.config.provenance["family"] == "embedding"
+    answers = classifier.predict([example.label.completion for example in examples], tier="full")
+    right = [answer.verdict == example.label.verdict for answer, example in zip(answers, examples, strict=True)]
+    assert np.mean(right) > 0.95
+
+
+def test_an_embedding_head_learns_from_embeddings_and_never_answers_a_class_without_labels(examples, tiny_base):
+    tokenizer = load_base_tokenizer(tiny_base)
+    fold = make_folds(examples, "grouped", 4)[0]
+    network = fit_embedding_head(from_base(tiny_base), tokenizer, [examples[i] for i in fold.train], BUDGET)
+    tested = [examples[i] for i in fold.test]
+    logits = predict_logits(network, tokenizer, tested, BUDGET)
+    assert (logits[:, :3].argmax(1) == targets(tested)[:, 0]).mean() > 0.8
+    assert (logits[:, VERDICTS.index("neither")] < logits[:, :3].max(1) - 5).all()
+
+
+def test_a_smaller_tokenizer_spells_what_it_has_no_piece_for(tiny_base, examples):
+    tokenizer = load_base_tokenizer(tiny_base)
+    counts = count_pieces(tokenizer, [example.text for example in examples])
+    kept = pieces_to_keep(tokenizer, counts, 1000)
+    small = shrink_tokenizer(tokenizer, kept)
+    assert len(kept) == small.get_vocab_size() == 1000
+    assert small.token_to_id("[PAD]") == 0
+    for text in ("tell me about topic 7", "unforgettable zebras"):
+        pieces = small.encode(text, add_special_tokens=False).tokens
+        assert "[UNK]" not in pieces
+        assert "".join(piece.removeprefix("##") for piece in pieces) == text.replace(" ", "")
+
+
+def test_a_shrunken_encoder_reads_the_kept_pieces_as_before(tiny_base):
+    tokenizer, text = load_base_tokenizer(tiny_base), [prepare(Completion(prompt="a b", response="c d, e."))]
+    network = from_base(tiny_base).eval()
+    expected = predict_logits(network, tokenizer, [_example_of(text[0])], BUDGET)
+    kept = pieces_to_keep(tokenizer, count_pieces(tokenizer, text), 1000)
+    shrink_embeddings(network, kept)
+    found = predict_logits(network, shrink_tokenizer(tokenizer, kept), [_example_of(text[0])], BUDGET)
+    assert np.allclose(expected, found, atol=1e-6)
+
+
+def test_students_are_tested_on_what_their_fold_left_out_and_the_last_one_is_a_model(examples, tiny_base, tmp_path):
+    folds = make_folds(examples, "leave-model-out", 2)
+    tokenizer = load_base_tokenizer(tiny_base)
+    config = FinetuneConfig(epochs=25, batch_size=16, learning_rate=5e-3, frozen_layers=0, short_share=0.0)
+    scores = cross_fit(
+        examples, folds, tiny_base, tokenizer, config, BUDGET, tmp_path / "evaluation", lambda _line: None
+    )
+    arguments = (
+        examples,
+        [example for example in examples[:20] if example.model],
+        [(1, folds[0]), (2, folds[1])],
+        tmp_path / "evaluation",
+        tiny_base,
+        tmp_path / "small",
+        Student("small", 1, 1200, 12),
+        config,
+        BUDGET,
+        {},
+        lambda _line: None,
+    )
+    student = distil_folds(*arguments)
+    assert student.example.tolist() == scores.example.tolist()
+    right = student.encoder[:, :3].argmax(1) == targets(examples)[student.example, 0]
+    assert right.mean() > 0.9
+    export(tmp_path / "small", tmp_path / "model", int8=True, report=lambda _line: None)
+    classifier = RefusalClassifier.load(tmp_path / "model")
+    assert classifier.config.provenance["student"]["layers"] == 1
+    answers = classifier.predict([example.label.completion for example in examples], tier="full")
+    assert np.mean([a.verdict == e.label.verdict for a, e in zip(answers, examples, strict=True)]) > 0.9
+    with pytest.raises(InputError, match="made with other labels or folds"):
+        distil_folds(examples, [], [(2, folds[0])], *arguments[3:])
+
+
+def test_other_raters_are_compared_on_the_rows_that_they_judged(examples, tiny_base, tmp_path):
+    folds = make_folds(examples, "leave-model-out", 2)
+    scores = cross_fit(
+        examples, folds, tiny_base, load_base_tokenizer(tiny_base), QUICK, BUDGET, tmp_path, lambda _line: None
+    )
+    given = [replace(example.label, verdict="compliance", refusal=None) for example in examples[:100]]
+    raters = {"optimist": rater_answers(examples, given)}
+    assert (raters["optimist"][:100, 0] == VERDICTS.index("compliance")).all()
+    assert (raters["optimist"][100:] == IGNORE).all()
+    by_family = {data.family: figures(data) for data in slices(examples, scores, raters=raters)}
+    assert by_family["refusal"]["raters"] == []
+    [found] = by_family["verdict"]["raters"]
+    complied = np.mean([example.label.verdict == "compliance" for example in examples[:100]])
+    assert found["n"] == 100
+    assert found["optimist"]["agreement"]["estimate"] == pytest.approx(complied, abs=1e-4)
+    assert "optimist" in evaluation_markdown(
+        {"protocol": "leave-model-out", "part": "all", "results": list(by_family.values())}
+    )
+
+
+def _example_of(text):
+    return dataset._example(Label(Completion(response="r"), None, None, "j"), text)
 
 
 def test_labels_with_one_family_only_are_ignored_by_the_other_head(tmp_path):

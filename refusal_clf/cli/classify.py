@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 
 import typer
 
@@ -40,6 +40,10 @@ def _classify(
         str | None, typer.Option(help="CoCoNot subcategory, whose rubric decides; default: the generic rubric.")
     ] = None,
     category: Annotated[str | None, typer.Option(help="CoCoNot category; repeated in the verdict.")] = None,
+    subset: Annotated[
+        Literal["original", "contrast"] | None,
+        typer.Option(help="CoCoNot subset: should the request be declined (original) or answered (contrast)?"),
+    ] = None,
     suite: Annotated[SuiteChoice, typer.Option(help="The benchmark the rows belong to.")] = "auto",
     model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="A packaged model or a directory.")] = None,
     tier: Annotated[TierChoice, typer.Option(help="fast: lexical only; full: always the encoder.")] = "auto",
@@ -54,7 +58,7 @@ def _classify(
     """
     from refusal_clf.classifier import RefusalClassifier
 
-    if response is None and (prompt is not None or subcategory is not None or category is not None):
+    if response is None and any(value is not None for value in (prompt, subcategory, category, subset)):
         raise InputError("--response is missing (without any text, JSON lines are read from standard input)")
     clf = RefusalClassifier.load(model, threads=threads)
     if response is not None:
@@ -62,6 +66,7 @@ def _classify(
             prompt=prompt or "",
             response=response,
             suite="generic" if suite == "auto" else suite,
+            subset=subset,
             category=category,
             subcategory=subcategory,
         )

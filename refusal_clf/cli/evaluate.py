@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ import typer
 
 from refusal_clf.cli.extras import need
 from refusal_clf.cli.progress import say
+from refusal_clf.records import InputError, Label
 
 
 def register(app: typer.Typer) -> None:
@@ -31,11 +33,25 @@ def _evaluate(
         Literal["all", "dev", "test"],
         typer.Option(help="Report on all prompts, on the dev part (choices) or the test part (releases)."),
     ] = "all",
-    epochs: Annotated[int, typer.Option(min=1, max=50)] = 4,
+    family: Annotated[
+        Literal["encoder", "embedding"],
+        typer.Option(
+            help="encoder: fine-tune it. embedding: keep it frozen and fit a regression on its embeddings, for a few "
+            "hundred labels and a minute; epochs, learning rate and frozen layers have no meaning there."
+        ),
+    ] = "encoder",
+    epochs: Annotated[int, typer.Option(min=1, max=50)] = 3,
     learning_rate: Annotated[float, typer.Option(min=1e-7, max=1e-1)] = 2e-4,
     frozen_layers: Annotated[int, typer.Option(min=0, help="Lowest layers that keep their weights.")] = 1,
     max_tokens: Annotated[int, typer.Option(min=64, max=512, help="Word pieces that the encoder reads.")] = 160,
     seed: Annotated[int, typer.Option()] = 0,
+    rater: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE[:COLUMN]",
+            help="Labels of another judge for the same rows, joined by model and id, to be compared; repeatable.",
+        ),
+    ] = None,
     output_format: Annotated[
         Literal["table", "json", "markdown"], typer.Option("--format", help="What is printed on standard output.")
     ] = "table",
@@ -52,20 +68,22 @@ def _evaluate(
     from refusal_clf.training.finetune import FinetuneConfig
     from refusal_clf.training.protocols import make_folds
     from refusal_clf.training.release import load_base_tokenizer
-    from refusal_clf.training.results import figures, slices
+    from refusal_clf.training.results import figures, rater_answers, slices
 
     examples = load_examples(labels)
+    raters = {name: rater_answers(examples, given) for name, given in _raters(rater or ()).items()}
     splits = make_folds(examples, protocol, folds)
     config = FinetuneConfig(epochs=epochs, learning_rate=learning_rate, frozen_layers=frozen_layers, seed=seed)
     budget = TokenBudget(total=max_tokens)
-    scores = cross_fit(examples, splits, base, load_base_tokenizer(base), config, budget, out, say)
+    scores = cross_fit(examples, splits, base, load_base_tokenizer(base), config, budget, out, say, family)
     document = {
         "schema_version": 1,
         "protocol": protocol,
+        "family": family,
         "part": part,
         "n_examples": len(examples),
         "folds": [{"left_out": fold.name, "n_train": len(fold.train), "n_test": len(fold.test)} for fold in splits],
-        "results": [figures(data) for data in slices(examples, scores, part=part)],
+        "results": [figures(data) for data in slices(examples, scores, part=part, raters=raters)],
     }
     text = json.dumps(document, indent=2, ensure_ascii=False)
     (out / EVALUATION_FILE).write_text(text + "\n", encoding="utf-8")
@@ -76,3 +94,21 @@ def _evaluate(
     else:
         print_evaluation(document)
     say(f"wrote {out / EVALUATION_FILE}")
+
+
+def _raters(options: Iterable[str]) -> dict[str, list[Label]]:
+    """Read `NAME=FILE[:COLUMN]`; a folder stands for all of its `.jsonl` files, a name given twice for both files."""
+    from refusal_clf.reading import read_labels
+
+    found: dict[str, list[Label]] = {}
+    for option in options:
+        name, _, place = option.partition("=")
+        path, _, column = place.rpartition(":")
+        if not path or "/" in column:
+            path, column = place, ""
+        if not name or not place:
+            raise InputError(f"--rater is '{option}', not NAME=FILE or NAME=FILE:COLUMN")
+        files = sorted(Path(path).glob("*.jsonl")) if Path(path).is_dir() else [Path(path)]
+        for file in files:
+            found.setdefault(name, []).extend(read_labels(file, column=column or None))
+    return found

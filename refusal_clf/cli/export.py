@@ -9,6 +9,7 @@ import typer
 
 from refusal_clf.cli.extras import need
 from refusal_clf.cli.progress import say
+from refusal_clf.streams import check_readable
 
 
 def register(app: typer.Typer) -> None:
@@ -21,6 +22,9 @@ def _export(
     out: Annotated[Path, typer.Option(help="The model directory to write; `--model` takes it afterwards.")],
     evaluation: Annotated[
         Path | None, typer.Option(help="Output directory of `evaluate`: its figures go into the model card.")
+    ] = None,
+    notes: Annotated[
+        Path | None, typer.Option(help="A Markdown file that the model card takes in, such as what the errors are.")
     ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Quantise to 8 bits: a quarter of the size, and faster.")
@@ -35,7 +39,10 @@ def _export(
     from refusal_clf.training.export import export
 
     figures = None if evaluation is None else read_evaluation(evaluation)
-    parity = export(source, out, int8=int8, evaluation=figures, report=say)
+    if notes is not None:
+        check_readable(notes)
+    text = None if notes is None else notes.read_text(encoding="utf-8")
+    parity = export(source, out, int8=int8, evaluation=figures, notes=text, report=say)
     if int8:
         say(
             f"int8 against PyTorch on random texts: {parity.verdict_flips:.1%} of the encoder's verdicts and "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,10 +26,20 @@ def _train(
     calibration_from: Annotated[
         Path | None, typer.Option(help="Output of `evaluate`: calibrate on its out-of-fold scores.")
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, max=50)] = 4,
+    family: Annotated[
+        Literal["encoder", "embedding"],
+        typer.Option(
+            help="encoder: fine-tune it. embedding: keep it frozen and fit a regression on its embeddings, for a few "
+            "hundred labels and a minute; epochs, learning rate and frozen layers have no meaning there."
+        ),
+    ] = "encoder",
+    epochs: Annotated[int, typer.Option(min=1, max=50)] = 3,
     learning_rate: Annotated[float, typer.Option(min=1e-7, max=1e-1)] = 2e-4,
     frozen_layers: Annotated[int, typer.Option(min=0, help="Lowest layers that keep their weights.")] = 1,
     max_tokens: Annotated[int, typer.Option(min=64, max=512, help="Word pieces that the encoder reads.")] = 160,
+    vocabulary: Annotated[
+        int | None, typer.Option(min=1000, help="Keep this many word pieces, for a smaller file; default: all.")
+    ] = None,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Fine-tune a classifier on labels: the encoder with two heads, and the lexical tier beside it.
@@ -57,5 +67,7 @@ def _train(
         held_out=None if calibration_from is None else load_out_of_fold(calibration_from),
         data=digest(label_files(labels)),
         report=say,
+        family=family,
+        vocabulary=vocabulary,
     )
     say(f"wrote {out}; next: refusal-clf export {out} --out MODEL_DIR --int8")

@@ -61,9 +61,14 @@ def sheets(document: dict[str, Any]) -> Iterator[Sheet]:
     refusals = [result for result in results if result["family"] == "refusal"]
     if refusals:
         yield _refusal_f1(refusals)
+        yield _unambiguous(refusals)
+    if any(result["raters"] for result in results):
+        yield _raters(results)
     verdicts = [result for result in results if result["family"] == "verdict"]
     if verdicts:
-        yield _categories(verdicts)
+        yield _uncertain(verdicts)
+        yield _rates(verdicts, "categories", "category")
+        yield _rates(verdicts, "subcategories", "subcategory")
 
 
 _PARTS = {
@@ -108,21 +113,60 @@ def _refusal_f1(results: list[dict[str, Any]]) -> Sheet:
     return Sheet("F1 of any refusal against full compliance", ("labels", "method", "F1"), tuple(rows))
 
 
-def _categories(results: list[dict[str, Any]]) -> Sheet:
+def _unambiguous(results: list[dict[str, Any]]) -> Sheet:
+    rows = [
+        (f"{result['labels']} (n={result['unambiguous']['n']})", method, _percent(value))
+        for result in results
+        for method, value in result["unambiguous"]["accuracy"].items()
+    ]
+    title = "Refusal or not, where the label is no partial refusal: accuracy, %"
+    return Sheet(title, ("labels", "method", "accuracy, %"), tuple(rows))
+
+
+def _raters(results: list[dict[str, Any]]) -> Sheet:
+    rows = []
+    for result in results:
+        for rater in result["raters"]:
+            for who in (rater["rater"], _OURS):
+                found = rater[who]
+                f1 = _number(found["any_refusal_f1"]) if "any_refusal_f1" in found else ""
+                name = f"{result['labels']}, {result['family']} (n={rater['n']})"
+                rows.append((name, who, _percent(found["agreement"]), _number(found["kappa"]), f1))
+    columns = ("labels", "judge", "agreement, %", "kappa", "F1 of any refusal")
+    return Sheet(
+        "Other judges against the same labels, and the classifier on the rows that they judged", columns, tuple(rows)
+    )
+
+
+def _uncertain(results: list[dict[str, Any]]) -> Sheet:
+    rows = []
+    for result in results:
+        found = result["uncertain"]
+        errors = [_percent(found[name]) if name in found else "" for name in ("error_if_sure", "error_if_uncertain")]
+        rows.append((result["labels"], f"n={result['n']}", f"{100 * found['share']:.1f}", *errors))
+    columns = ("labels", "rows", "flagged uncertain, %", "errors of the others, %", "errors of the flagged, %")
+    tolerated = results[0]["uncertain"]["tolerated"]
+    return Sheet(
+        f"Verdicts flagged uncertain; at most {tolerated:.0%} of the others may be wrong", columns, tuple(rows)
+    )
+
+
+def _rates(results: list[dict[str, Any]], key: str, level: str) -> Sheet:
     rows = [
         (
             result["labels"],
-            row["category"],
+            row[level],
             str(row["n"]),
+            f"{100 * row['agreement']:.1f}",
             f"{100 * row['judge']:.1f}",
             f"{100 * row['methods'][_OURS]:.1f}",
             f"{100 * row['error']:+.1f}",
         )
         for result in results
-        for row in result["categories"]
+        for row in result[key]
     ]
-    columns = ("labels", "category", "n", "judge, %", f"{_OURS}, %", "error, points")
-    return Sheet("Compliance rate of each category, by the judge and by the classifier", columns, tuple(rows))
+    columns = ("labels", level, "n", "agreement, %", "judge, %", f"{_OURS}, %", "error, points")
+    return Sheet(f"Compliance rate of each {level}, by the judge and by the classifier", columns, tuple(rows))
 
 
 def _percent(value: dict[str, float]) -> str:

@@ -56,9 +56,11 @@ def warnings(report: Report) -> list[str]:
     """Return what a reader must know before quoting the rates, a phrase each."""
     texts = {
         "empty": "empty, left out of every rate",
-        "uncertain": "uncertain, the two likeliest verdicts being close",
+        "uncertain": "uncertain: read them before quoting a rate on a small group",
         "non_english": "mostly not English, where the model is less accurate",
-        "generic_rubric": "of a subcategory that CoCoNot's rubric does not know, judged under the generic rubric",
+        "code_only": "code with hardly any prose, where the model is less accurate",
+        "gibberish": "gibberish",
+        "generic_rubric": "of an unknown benchmark or subcategory, judged under the generic rubric",
     }
     total = report.n + report.n_empty
     found = [

@@ -14,19 +14,18 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Blend:
-    """Weights of the encoder's and the lexical tier's scores for one head, and a bias for each class.
+    """Weights of the encoder's and the lexical tier's scores for one head.
 
-    This is vector scaling with a shared slope (Guo et al. 2017, arXiv:1706.04599, section 4.2) of a logarithmic
-    opinion pool (Hinton 2002, section 2): probabilities are softmax(encoder * a + lexical * b + bias).
+    This is temperature scaling (Guo et al. 2017, arXiv:1706.04599, section 4.2) of a logarithmic opinion pool
+    (Hinton 2002, section 2): probabilities are softmax(encoder * a + lexical * b).
     """
 
     encoder: float
     lexical: float
-    bias: tuple[float, ...]
 
     def probabilities(self, encoder: Float32 | None, lexical: Float32) -> Float32:
         """Return probabilities of shape (n, k) for scores of that shape; the encoder's may be missing."""
-        scores = lexical * np.float32(self.lexical) + np.asarray(self.bias, np.float32)
+        scores = lexical * np.float32(self.lexical)
         if encoder is not None:
             scores = scores + encoder * np.float32(self.encoder)
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))

@@ -19,7 +19,7 @@ from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError
 from refusal_clf.runtime.blend import Blend
 from refusal_clf.runtime.tokens import TokenBudget
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 ENCODER_FILE: Final = "model.onnx"
 TOKENIZER_FILE: Final = "tokenizer.json"
 LEXICAL_FILE: Final = "lexical.safetensors"
@@ -150,4 +150,4 @@ def _budget(raw: dict[str, Any]) -> TokenBudget:
 
 
 def _blend(raw: dict[str, Any]) -> Blend:
-    return Blend(float(raw["encoder"]), float(raw["lexical"]), tuple(float(value) for value in raw["bias"]))
+    return Blend(float(raw["encoder"]), float(raw["lexical"]))

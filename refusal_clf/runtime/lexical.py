@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from refusal_clf.text import Prepared
 
-FEATURES_VERSION: Final = 1
+FEATURES_VERSION: Final = 2
 DEFAULT_BITS: Final = 18
 
 UInt32 = NDArray[np.uint32]
@@ -35,7 +35,7 @@ _PRIME: Final = np.uint32(0x01000193)  # FNV-1's 32-bit prime
 _MIX: Final = np.uint32(0x85EBCA6B)  # MurmurHash3's finaliser
 _SALTS: Final = {
     name: np.uint32(crc32(name.encode()))
-    for name in ("word", "opening", "ending", "prompt", "rubric", "rubric×word", "char", "shape")
+    for name in ("word", "opening", "ending", "prompt", "rubric", "rubric×word", "subset×word", "char", "shape")
 }
 
 
@@ -43,8 +43,9 @@ def features(text: Prepared, n_bits: int = DEFAULT_BITS) -> UInt32:
     """Return the distinct hashed features of one text, as indices in [0, 2**n_bits).
 
     Families, each under its own salt: word 1- to 3-grams of the response, of its opening and of its end;
-    character 3- and 5-grams of the response; word 1- and 2-grams of the prompt; the rubric; the rubric crossed
-    with the response's words and word pairs; length and overlap with the prompt in a few steps.
+    character 3- and 5-grams of the response; word 1- and 2-grams of the prompt; rubric and subset;
+    the rubric crossed with the response's words and word pairs; the subset crossed with its words; length and
+    overlap with the prompt in a few steps.
     """
     response = text.response.lower()
     if len(response) > _HEAD_CHARS + _TAIL_CHARS:
@@ -53,6 +54,7 @@ def features(text: Prepared, n_bits: int = DEFAULT_BITS) -> UInt32:
     prompt_words = _WORD.findall(text.prompt.lower()[:_PROMPT_CHARS])
     hashed, prompt = _word_hashes(words), _word_hashes(prompt_words)
     rubric = np.uint32(crc32(text.rubric.encode()))
+    subset = np.uint32(crc32(text.subset.encode()))
     with np.errstate(over="ignore"):
         unigrams, bigrams, trigrams = (_ngrams(hashed, order) for order in (1, 2, 3))
         opening, ending = hashed[:_OPENING_WORDS], hashed[-_OPENING_WORDS:]
@@ -62,8 +64,9 @@ def features(text: Prepared, n_bits: int = DEFAULT_BITS) -> UInt32:
             _salted(_SALTS["opening"], *(_ngrams(opening, order) for order in (1, 2, 3))),
             _salted(_SALTS["ending"], *(_ngrams(ending, order) for order in (1, 2))),
             _salted(_SALTS["prompt"], _ngrams(prompt, 1), _ngrams(prompt, 2)),
-            _salted(_SALTS["rubric"], np.array([rubric], np.uint32)),
+            _salted(_SALTS["rubric"], np.array([rubric, subset, rubric ^ subset * _PRIME], np.uint32)),
             _salted(crossed, unigrams, bigrams),
+            _salted(subset * _MIX ^ _SALTS["subset×word"], unigrams),
             _salted(_SALTS["char"], *_character_ngrams(response)),
             _salted(_SALTS["shape"], _shape(words, prompt_words)),
         ]

@@ -39,7 +39,7 @@ class Encoded:
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[Prepared], budget: TokenBudget) -> list[Encoded]:
-    """Encode as `[CLS] rubric : prompt [SEP] response [SEP]`; where something was cut out, a `[SEP]` stands.
+    """Encode as `[CLS] subset rubric : prompt [SEP] response [SEP]`; where something was cut out, a `[SEP]` stands.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[Prepared], budget: TokenBudget)
     )
     encoded = []
     for index, text in enumerate(texts):
-        rubric = _rubric_ids(tokenizer, text.rubric)
+        rubric = _rubric_ids(tokenizer, f"{text.subset} {text.rubric}")
         prompt = pieces[2 * index].ids
         response = pieces[2 * index + 1].ids
         prompt, _ = _clip(prompt, budget.prompt, budget.prompt // 3, sep)

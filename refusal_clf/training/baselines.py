@@ -31,7 +31,7 @@ def tfidf_probabilities(train: Sequence[Example], test: Sequence[Example]) -> ND
     """Fit on one part and predict the other: shape (len(test), 6), the verdict's three classes first.
 
     Word 1- to 3-grams and character 2- to 5-grams of the response, word 1- and 2-grams of the prompt, and the
-    subcategory as a token, with a logistic regression for each head.
+    subset with the subcategory as a token, with a logistic regression for each head.
     """
     fields: list[tuple[Any, Callable[[Example], str]]] = [
         (TfidfVectorizer(ngram_range=(1, 3), min_df=2, sublinear_tf=True), lambda e: e.text.response),
@@ -40,7 +40,7 @@ def tfidf_probabilities(train: Sequence[Example], test: Sequence[Example]) -> ND
             lambda e: e.text.response[:1500],
         ),
         (TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True), lambda e: e.text.prompt),
-        (TfidfVectorizer(token_pattern=r".+", lowercase=False), lambda e: e.text.rubric),
+        (TfidfVectorizer(token_pattern=r".+", lowercase=False), lambda e: f"{e.text.subset} {e.text.rubric}"),
     ]
     fitted = [vectorizer.fit_transform([field(e) for e in train]) for vectorizer, field in fields]
     matrix = hstack(fitted, format="csr")

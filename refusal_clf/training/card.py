@@ -49,12 +49,14 @@ def read_evaluation(directory: Path) -> dict[str, Any]:
     return document
 
 
-def write_card(directory: Path, config: ModelConfig, evaluation: dict[str, Any] | None) -> None:
+def write_card(
+    directory: Path, config: ModelConfig, evaluation: dict[str, Any] | None, notes: str | None = None
+) -> None:
     """Write the card beside a model's weights."""
-    (directory / CARD_FILE).write_text(card(config, evaluation), encoding="utf-8")
+    (directory / CARD_FILE).write_text(card(config, evaluation, notes), encoding="utf-8")
 
 
-def card(config: ModelConfig, evaluation: dict[str, Any] | None) -> str:
+def card(config: ModelConfig, evaluation: dict[str, Any] | None, notes: str | None = None) -> str:
     """Return a model card as Markdown.
 
     Parameters
@@ -63,27 +65,40 @@ def card(config: ModelConfig, evaluation: dict[str, Any] | None) -> str:
         The model's configuration, with its provenance.
     evaluation
         An `evaluation.json` document of the recipe that made the model; None if it was not evaluated.
+    notes
+        Markdown that its maker adds, headings from the second level down.
     """
     made = config.provenance
     settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in made["hyperparameters"].items())
+    trained = f"Training: {settings}. " if settings else ""
     packages = ", ".join(f"{name} {number}" for name, number in made["packages"].items())
     parts = [
         f"# {config.name}",
         _USE,
         "## How it was made",
-        f"The encoder is a fine-tuned `{made['base']}` with two heads on the first token and the mean of the "
-        "response's tokens; beside it stands a linear model of hashed n-grams. Both were trained on "
+        f"The encoder is {_manner(made)} with two heads on the first token and the mean and "
+        "maximum of the response's tokens; beside it stands a linear model of hashed n-grams. Both were trained on "
         f"{made['n_examples']:,} labelled responses ({made['n_verdicts']:,} with a verdict, {made['n_refusals']:,} "
         f"with a refusal class), and blended and calibrated on {made['calibrated_on']}. The encoder reads "
         f"{config.budget.total} word pieces, of which at most {config.budget.prompt} of the prompt, and its weights "
         f"are stored in {made.get('precision', 'fp32')}.",
-        f"Training: {settings}. Versions: Python {made['python']}, {packages}. `config.json` holds the sha256 of every "
+        f"{trained}Versions: Python {made['python']}, {packages}. `config.json` holds the sha256 of every "
         "labels file that it was trained on and of every weight file.",
     ]
     if evaluation is not None:
         parts += ["## How well it does", _protocol(evaluation), evaluation_markdown(evaluation).rstrip()]
-    parts += ["## Limits", _LIMITS, "## Licence", _licence(made)]
+    parts += ["## Limits", _LIMITS, *([notes.strip()] if notes else []), "## Licence", _licence(made)]
     return "\n\n".join(parts) + "\n"
+
+
+def _manner(made: dict[str, Any]) -> str:
+    if "student" in made:
+        student = made["student"]
+        return (
+            f"distilled from a fine-tuned `{made['base']}` ({student['layers']} layers, {student['vocabulary']:,} word "
+            f"pieces, taught by its probabilities for these responses and {made['n_unlabelled']:,} unlabelled ones)"
+        )
+    return f"a {'frozen' if made.get('family') == 'embedding' else 'fine-tuned'} `{made['base']}`"
 
 
 def _protocol(evaluation: dict[str, Any]) -> str:

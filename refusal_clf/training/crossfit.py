@@ -20,9 +20,10 @@ from refusal_clf.runtime.tokens import TokenBudget
 from refusal_clf.text import PREPARATION_VERSION
 from refusal_clf.training.baselines import tfidf_probabilities
 from refusal_clf.training.dataset import Example, targets
-from refusal_clf.training.finetune import FinetuneConfig, finetune, predict_logits
+from refusal_clf.training.families import DEFAULT_FAMILY, Family, fit_network
+from refusal_clf.training.finetune import FinetuneConfig, predict_logits
 from refusal_clf.training.lexical import fit_lexical
-from refusal_clf.training.network import from_base
+from refusal_clf.training.network import save_network
 from refusal_clf.training.protocols import Fold
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def cross_fit(
     budget: TokenBudget,
     out: Path,
     report: Callable[[str], None],
+    family: Family = DEFAULT_FAMILY,
 ) -> OutOfFold:
     """Train both tiers and the TF-IDF baseline on each fold's training part and score its test part.
 
@@ -88,11 +90,12 @@ def cross_fit(
     parts = []
     for number, fold in enumerate(folds):
         path = out / f"fold-{number + 1}.safetensors"
-        key = _fingerprint(examples, fold, base, config, budget)
+        key = _fingerprint(examples, fold, base, family, config, budget)
         part = _finished(path, key)
         if part is None:
             report(f"fold {number + 1}/{len(folds)}, left out: {fold.name} ({len(fold.test)} examples)")
-            part = _fit_fold(examples, fold, base, tokenizer, config, budget, out / f"fold-{number + 1}", report)
+            checkpoints = out / f"fold-{number + 1}"
+            part = _fit_fold(family, examples, fold, base, tokenizer, config, budget, checkpoints, report)
             save_file(part, path, metadata={"fingerprint": key})
         parts.append(part)
     result = OutOfFold(
@@ -108,6 +111,7 @@ def cross_fit(
 
 
 def _fit_fold(
+    family: Family,
     examples: Sequence[Example],
     fold: Fold,
     base: Path,
@@ -120,9 +124,9 @@ def _fit_fold(
     train, test = ([examples[index] for index in part] for part in (fold.train, fold.test))
     lexical = fit_lexical(train).logits([example.text for example in test])
     tfidf = tfidf_probabilities(train, test)
-    network = finetune(
-        from_base(base, config.seed), tokenizer, train, config, budget, checkpoint_dir=checkpoints, report=report
-    )
+    network = fit_network(family, base, tokenizer, train, config, budget, checkpoint_dir=checkpoints, report=report)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    save_network(network, checkpoints)
     return {"encoder": predict_logits(network, tokenizer, test, budget), "lexical": lexical, "tfidf": tfidf}
 
 
@@ -136,10 +140,10 @@ def _finished(path: Path, key: str) -> dict[str, NDArray[np.float32]] | None:
 
 
 def _fingerprint(
-    examples: Sequence[Example], fold: Fold, base: Path, config: FinetuneConfig, budget: TokenBudget
+    examples: Sequence[Example], fold: Fold, base: Path, family: Family, config: FinetuneConfig, budget: TokenBudget
 ) -> str:
     """Identify everything that a fold's scores depend on, so that stale ones are never used again."""
-    state = hashlib.sha256(repr((config, budget, PREPARATION_VERSION, FEATURES_VERSION)).encode())
+    state = hashlib.sha256(repr((family, config, budget, PREPARATION_VERSION, FEATURES_VERSION)).encode())
     for weights in sorted(base.glob("*.safetensors")):
         state.update(sha256_of(weights).encode())
     for example in examples:

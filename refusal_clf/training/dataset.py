@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from refusal_clf.reading import read_labels
+from refusal_clf.reading import read_completions, read_labels
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError, Label
 from refusal_clf.text import Prepared, normalise, prepare
 
@@ -57,6 +57,23 @@ def load_examples(paths: Iterable[Path]) -> list[Example]:
                 examples.append(_example(label, text))
     if not examples:
         raise InputError("no labelled completion with a response among the given files")
+    return examples
+
+
+def load_unlabelled(paths: Iterable[Path]) -> list[Example]:
+    """Read completions files, or folders of them, as examples without labels.
+
+    Raises
+    ------
+    InputError
+        If a path does not exist or a file is unusable.
+    """
+    examples = []
+    for file in label_files(paths):
+        for completion in read_completions(file):
+            text = prepare(completion)
+            if "empty" not in text.flags:
+                examples.append(_example(Label(completion, None, None, "", file.name.split(".")[0]), text))
     return examples
 
 

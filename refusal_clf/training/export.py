@@ -17,15 +17,13 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
 from refusal_clf.records import VERDICTS, InputError
 from refusal_clf.runtime import layout
 from refusal_clf.runtime.encoder import INPUTS, OUTPUT, make_session
 from refusal_clf.runtime.tokens import Encoded, pad
 from refusal_clf.training.card import write_card
-from refusal_clf.training.network import TwoHeadEncoder, from_config
-from refusal_clf.training.release import ENCODER_CONFIG, NETWORK_FILE
+from refusal_clf.training.network import TwoHeadEncoder, load_network
 
 OPSET: Final = 18
 _TOLERANCE: Final = 1e-3
@@ -52,6 +50,7 @@ def export(
     int8: bool,
     report: Callable[[str], None],
     evaluation: dict[str, Any] | None = None,
+    notes: str | None = None,
 ) -> Parity:
     """Write an ONNX model directory from a training directory.
 
@@ -65,6 +64,8 @@ def export(
         Store the weights in 8 bits: a quarter of the size, and batches cannot change an answer.
     evaluation
         An `evaluation.json` document, for the model card.
+    notes
+        Markdown of the model's maker, for the model card.
 
     Raises
     ------
@@ -72,11 +73,7 @@ def export(
         If `source` is not a training directory, or the exported graph differs from PyTorch's.
     """
     config = layout.read_config(source)
-    if not (source / NETWORK_FILE).is_file():
-        raise InputError(f"not a training directory: it has no {NETWORK_FILE}", file=source)
-    network = from_config(source / ENCODER_CONFIG)
-    network.load_state_dict(load_file(source / NETWORK_FILE))
-    network.eval()
+    network = load_network(source)
     probes = _probes(network, config.budget.total)
     expected = _torch_scores(network, probes)
     out.mkdir(parents=True, exist_ok=True)
@@ -101,7 +98,7 @@ def export(
     }
     exported = replace(config, files=layout.checksums(out), provenance=provenance)
     exported.write(out)
-    write_card(out, exported, evaluation)
+    write_card(out, exported, evaluation, notes)
     flips = [
         float((scores[:, columns].argmax(1) != expected[:, columns].argmax(1)).mean())
         for columns in (slice(0, len(VERDICTS)), slice(len(VERDICTS), None))
@@ -124,7 +121,10 @@ def _quiet() -> Iterator[None]:
 def _to_onnx(network: TwoHeadEncoder, path: Path) -> None:
     network.encoder.set_attn_implementation("eager")  # plain matrix products, which export without detours
     inputs = {name: torch.ones((2, 16), dtype=torch.int64) for name in INPUTS}
-    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=512)}
+    axes = {
+        0: torch.export.Dim("batch"),
+        1: torch.export.Dim("length", max=network.encoder.config.max_position_embeddings),
+    }
     torch.onnx.export(
         network,
         (),
@@ -158,7 +158,7 @@ def _fuse(path: Path, network: TwoHeadEncoder) -> Path:
 
 
 def _quantise(path: Path) -> Path:
-    """Store weights in 8 bits: matrices with a scale for each block of 32, embeddings with one for each tensor.
+    """Store weights in 8 bits: matrices with a scale for each block of 64, embeddings with one for each tensor.
 
     Activations are quantised row by row within the kernels, so that no answer depends on what else is in the
     batch; onnxruntime's dynamic quantisation, with one scale for the whole batch, is faster but lets neighbours
@@ -171,7 +171,7 @@ def _quantise(path: Path) -> Path:
     quantizer = MatMulNBitsQuantizer(
         onnx.load(str(path)),
         algo_config=DefaultWeightOnlyQuantConfig(
-            bits=8, block_size=32, is_symmetric=True, accuracy_level=4, op_types_to_quantize=("MatMul",)
+            bits=8, block_size=64, is_symmetric=True, accuracy_level=4, op_types_to_quantize=("MatMul",)
         ),
     )
     quantizer.process()

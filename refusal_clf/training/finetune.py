@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from refusal_clf.records import VERDICTS
+from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError
 from refusal_clf.runtime.tokens import Encoded, TokenBudget, encode
 from refusal_clf.training.checkpoint import load_checkpoint, save_checkpoint
 from refusal_clf.training.dataset import IGNORE, Example, targets
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class FinetuneConfig:
     """Hyperparameters; learning rates fall by `layer_decay` from each layer to the one below."""
 
-    epochs: int = 4
+    epochs: int = 3
     batch_size: int = 32
     learning_rate: float = 2e-4
     head_learning_rate: float = 1e-3
@@ -45,6 +45,7 @@ class FinetuneConfig:
     label_smoothing: float = 0.05
     token_dropout: float = 0.08
     prompt_dropout: float = 0.1
+    subset_dropout: float = 0.15
     short_share: float = 0.25
     short_budget: int = 80
     ema_decay: float = 0.99
@@ -59,18 +60,22 @@ def finetune(
     config: FinetuneConfig,
     budget: TokenBudget,
     *,
+    soft: NDArray[np.float32] | None = None,
     checkpoint_dir: Path | None = None,
     report: Callable[[str], None] = lambda _line: None,
 ) -> TwoHeadEncoder:
     """Train `network` in place and return it with averaged weights.
 
+    `soft` are probabilities to learn from instead of the labels, shape (len(examples), 6), each head's three adding
+    up to 1, or to 0 where the head has nothing to learn (`hard_targets` makes them of labels).
     With `checkpoint_dir` the state is saved after each epoch and a later call continues from it; TensorBoard
     event files go to the same folder. `report` gets one line at the start, with what the run will cost once
     that is known, and one at the end of each epoch.
     """
     torch.manual_seed(config.seed)
     variants = _variants(tokenizer, examples, config, budget)
-    labels = targets(examples)
+    wanted = torch.from_numpy(hard_targets(examples, config.label_smoothing) if soft is None else soft)
+    mask_id = _mask_id(tokenizer)
     freeze(network, config.frozen_layers)
     optimiser = torch.optim.AdamW(_parameter_groups(network, config), weight_decay=config.weight_decay)
     peaks = [group["lr"] for group in optimiser.param_groups]
@@ -90,11 +95,11 @@ def finetune(
             rate = _schedule(step / total, config.warmup)
             for group, peak in zip(optimiser.param_groups, peaks, strict=True):
                 group["lr"] = peak * rate
-            batch = [_augment(variants, index, config, random) for index in indices]
+            batch = [_augment(variants, index, config, random, mask_id) for index in indices]
             inputs = {name: value.to(device) for name, value in collate(batch).items()}
-            with torch.autocast(device.type, torch.bfloat16, enabled=_bfloat16_pays(device)):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_pays(device)):
                 logits = network(**inputs)
-            loss = _loss(logits.float(), torch.from_numpy(labels[indices]).to(device), config)
+            loss = _loss(logits.float(), wanted[indices].to(device), config)
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
@@ -145,28 +150,37 @@ def freeze(network: TwoHeadEncoder, n_layers: int) -> None:
         part.requires_grad_(False)
 
 
+def _mask_id(tokenizer: Tokenizer) -> int:
+    mask_id = tokenizer.token_to_id("[MASK]")
+    if mask_id is None:
+        raise InputError("the tokenizer has no [MASK] token")
+    return mask_id
+
+
 def _variants(
     tokenizer: Tokenizer, examples: Sequence[Example], config: FinetuneConfig, budget: TokenBudget
 ) -> list[list[Encoded]]:
-    """Encode every text three ways: whole, without its prompt, and clipped short."""
+    """Encode every text four ways: whole, without its prompt, without its subset, and clipped short."""
     texts = [example.text for example in examples]
     share = config.short_budget / budget.total
     short = TokenBudget(config.short_budget, round(budget.prompt * share), round(budget.response_tail * share))
     return [
         encode(tokenizer, texts, budget),
         encode(tokenizer, [replace(text, prompt="") for text in texts], budget),
+        encode(tokenizer, [replace(text, subset="") for text in texts], budget),
         encode(tokenizer, texts, short),
     ]
 
 
-def _augment(variants: list[list[Encoded]], index: int, config: FinetuneConfig, random: np.random.Generator) -> Encoded:
-    draw = random.random()
-    variant = 1 if draw < config.prompt_dropout else 2 if draw < config.prompt_dropout + config.short_share else 0
-    item = variants[variant][index]
+def _augment(
+    variants: list[list[Encoded]], index: int, config: FinetuneConfig, random: np.random.Generator, mask_id: int
+) -> Encoded:
+    bounds = np.cumsum([config.prompt_dropout, config.subset_dropout, config.short_share])
+    item = variants[(1, 2, 3, 0)[int(np.searchsorted(bounds, random.random(), side="right"))]][index]
     ids = np.array(item.ids)
     dropped = random.random(len(ids)) < config.token_dropout
     dropped[: item.n_context] = dropped[-1] = False
-    ids[dropped] = 103  # [MASK], which the encoder's pre-training knows as "some word"
+    ids[dropped] = mask_id  # which the encoder's pre-training knows as "some word"
     return replace(item, ids=tuple(ids.tolist()))
 
 
@@ -181,16 +195,25 @@ def _batches(lengths: Sequence[int], size: int, random: np.random.Generator) -> 
         yield batches[index]
 
 
-def _loss(logits: Tensor, labels: Tensor, config: FinetuneConfig) -> Tensor:
+def hard_targets(examples: Sequence[Example], smoothing: float) -> NDArray[np.float32]:
+    """Return smoothed one-hot labels of both heads, shape (len(examples), 6); zeros where a label was not given."""
+    labels = targets(examples)
+    wanted = np.zeros((len(examples), len(VERDICTS) + len(REFUSAL_CLASSES)), np.float32)
+    for head, names, offset in ((0, VERDICTS, 0), (1, REFUSAL_CLASSES, len(VERDICTS))):
+        rows = np.flatnonzero(labels[:, head] != IGNORE)
+        wanted[rows, offset : offset + len(names)] = smoothing / len(names)
+        wanted[rows, offset + labels[rows, head]] += 1 - smoothing
+    return wanted
+
+
+def _loss(logits: Tensor, wanted: Tensor, config: FinetuneConfig) -> Tensor:
+    """Cross entropy with soft labels, each head averaged over the rows that it has labels for."""
     total = logits.sum() * 0.0
-    for head, part, weight in (
-        (0, logits[:, : len(VERDICTS)], 1.0),
-        (1, logits[:, len(VERDICTS) :], config.refusal_weight),
-    ):
-        if bool((labels[:, head] != IGNORE).any()):
-            total = total + weight * nn.functional.cross_entropy(
-                part, labels[:, head], ignore_index=IGNORE, label_smoothing=config.label_smoothing
-            )
+    for columns, weight in ((slice(0, len(VERDICTS)), 1.0), (slice(len(VERDICTS), None), config.refusal_weight)):
+        labelled = wanted[:, columns].sum()
+        if bool(labelled > 0):
+            logs = nn.functional.log_softmax(logits[:, columns], dim=-1)
+            total = total - weight * (wanted[:, columns] * logs).sum() / labelled
     return total
 
 
@@ -215,7 +238,7 @@ def _update_average(average: dict[str, Tensor], network: nn.Module, decay: float
                 average[name].lerp_(value, 1 - decay)
 
 
-def _bfloat16_pays(device: torch.device) -> bool:
+def bfloat16_pays(device: torch.device) -> bool:
     """Processors with AVX-512 BF16 or AMX train more than twice as fast in bfloat16; others emulate it."""
     return device.type != "cpu" or bool(torch.cpu._is_avx512_bf16_supported())
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 from transformers.utils import logging
@@ -14,11 +15,18 @@ from transformers.utils import logging
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError
 from refusal_clf.runtime.tokens import Encoded, pad
 
-N_OUTPUTS = len(VERDICTS) + len(REFUSAL_CLASSES)
+NETWORK_FILE: Final = "network.safetensors"
+ENCODER_CONFIG: Final = "encoder"
+_LOWEST: Final = -1e4
+N_OUTPUTS: Final = len(VERDICTS) + len(REFUSAL_CLASSES)
 
 
 class TwoHeadEncoder(nn.Module):
-    """A BERT-like encoder; both heads read the first token and the mean over the response's tokens."""
+    """A BERT-like encoder; both heads read the first token and the mean and maximum over the response's tokens.
+
+    The mean tells the manner of a response; the maximum finds the one clause that decides, such as a premise corrected
+    in passing.
+    """
 
     encoder: Any
     heads: nn.Linear
@@ -27,18 +35,22 @@ class TwoHeadEncoder(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
-        self.heads = nn.Linear(2 * hidden, N_OUTPUTS)
+        self.heads = nn.Linear(3 * hidden, N_OUTPUTS)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """Return logits of shape (batch, 6): three verdicts, then three refusal classes."""
+        logits: Tensor = self.heads(self.dropout(self.pool(input_ids, attention_mask, token_type_ids)))
+        return logits
+
+    def pool(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """Return what the heads read, shape (batch, `heads.in_features`)."""
         states = self.encoder(
             input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
         ).last_hidden_state
         response = (token_type_ids * attention_mask).unsqueeze(-1).to(states.dtype)
         mean = (states * response).sum(1) / response.sum(1).clamp(min=1.0)
-        pooled = torch.cat([states[:, 0], mean], dim=-1)
-        logits: Tensor = self.heads(self.dropout(pooled))
-        return logits
+        largest = states.masked_fill(response == 0, _LOWEST).amax(1)
+        return torch.cat([states[:, 0], mean, largest], dim=-1)
 
 
 def from_base(directory: Path, seed: int = 0) -> TwoHeadEncoder:
@@ -59,10 +71,26 @@ def from_base(directory: Path, seed: int = 0) -> TwoHeadEncoder:
     return TwoHeadEncoder(encoder, encoder.config.hidden_size)
 
 
-def from_config(directory: Path) -> TwoHeadEncoder:
-    """Build the architecture that a training directory describes, without weights."""
-    config = AutoConfig.from_pretrained(directory, local_files_only=True)
-    return TwoHeadEncoder(AutoModel.from_config(config, add_pooling_layer=False), config.hidden_size)
+def save_network(network: TwoHeadEncoder, directory: Path) -> None:
+    """Write weights and architecture into a directory, for `load_network`."""
+    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, directory / NETWORK_FILE)
+    network.encoder.config.save_pretrained(directory / ENCODER_CONFIG)
+
+
+def load_network(directory: Path) -> TwoHeadEncoder:
+    """Read what `save_network` wrote, ready for inference.
+
+    Raises
+    ------
+    InputError
+        If the directory holds no such network.
+    """
+    if not (directory / NETWORK_FILE).is_file():
+        raise InputError(f"not a training directory: it has no {NETWORK_FILE}", file=directory)
+    config = AutoConfig.from_pretrained(directory / ENCODER_CONFIG, local_files_only=True)
+    network = TwoHeadEncoder(AutoModel.from_config(config, add_pooling_layer=False), config.hidden_size)
+    network.load_state_dict(load_file(directory / NETWORK_FILE))
+    return network.eval()
 
 
 def collate(batch: Sequence[Encoded]) -> dict[str, Tensor]:

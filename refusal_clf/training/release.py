@@ -9,38 +9,39 @@ from __future__ import annotations
 
 import platform
 import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
 from refusal_clf import __version__
 from refusal_clf.classifier import load_tokenizer
 from refusal_clf.records import InputError
 from refusal_clf.runtime.blend import answers
 from refusal_clf.runtime.layout import LEXICAL_FILE, TOKENIZER_FILE, HeadConfig, ModelConfig
-from refusal_clf.runtime.lexical import FEATURES_VERSION
+from refusal_clf.runtime.lexical import FEATURES_VERSION, LexicalModel
 from refusal_clf.runtime.tokens import TokenBudget
 from refusal_clf.text import PREPARATION_VERSION
-from refusal_clf.training.calibrate import fit_blend
+from refusal_clf.training.calibrate import TOLERATED_ERROR, fit_blend, selective_threshold
 from refusal_clf.training.crossfit import OutOfFold
 from refusal_clf.training.dataset import IGNORE, Example, targets
-from refusal_clf.training.finetune import FinetuneConfig, finetune, predict_logits
+from refusal_clf.training.families import DEFAULT_FAMILY, Family, fit_network
+from refusal_clf.training.finetune import FinetuneConfig, predict_logits
 from refusal_clf.training.lexical import fit_lexical, save_lexical
-from refusal_clf.training.network import from_base
+from refusal_clf.training.network import TwoHeadEncoder, save_network
 from refusal_clf.training.protocols import make_folds
 from refusal_clf.training.results import FAMILIES, LABELS
+from refusal_clf.training.vocabulary import count_pieces, pieces_to_keep, shrink_embeddings, shrink_tokenizer
 
-NETWORK_FILE: Final = "network.safetensors"
-ENCODER_CONFIG: Final = "encoder"
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 _TOLERATED_LOSS: Final = 0.003
-_TOLERATED_ERROR: Final = 0.02
 
 
 def train(
@@ -54,6 +55,8 @@ def train(
     held_out: OutOfFold | None,
     data: dict[str, str],
     report: Callable[[str], None],
+    family: Family = DEFAULT_FAMILY,
+    vocabulary: int | None = None,
 ) -> None:
     """Train a model and write its training directory; a run that was cut off continues at its last epoch.
 
@@ -70,6 +73,10 @@ def train(
         training and calibrates instead, which does not show how unseen models differ.
     data
         sha256 of each labels file, for the provenance.
+    family
+        `encoder` or `embedding` (`families.fit_network`).
+    vocabulary
+        Keep only this many word pieces, those that the examples need most; the others are spelled with shorter ones.
     """
     tokenizer = load_base_tokenizer(base)
     out.mkdir(parents=True, exist_ok=True)
@@ -78,16 +85,35 @@ def train(
         fold = make_folds(examples, "grouped", 10)[0]
         kept, tested = ([examples[index] for index in part] for part in (fold.train, fold.test))
     lexical = fit_lexical(kept)
-    network = finetune(
-        from_base(base, config.seed), tokenizer, kept, config, budget, checkpoint_dir=out / "checkpoints", report=report
+    network = fit_network(
+        family, base, tokenizer, kept, config, budget, checkpoint_dir=out / "checkpoints", report=report
     )
     if held_out is None:
         scores = predict_logits(network, tokenizer, tested, budget), lexical.logits([e.text for e in tested])
         labels = targets(tested)
     else:
         scores, labels = (held_out.encoder, held_out.lexical), held_out.labels
-    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, out / NETWORK_FILE)
-    network.encoder.config.save_pretrained(out / ENCODER_CONFIG)
+    if vocabulary is not None:
+        pieces = pieces_to_keep(tokenizer, count_pieces(tokenizer, [example.text for example in kept]), vocabulary)
+        shrink_embeddings(network, pieces)
+        tokenizer = shrink_tokenizer(tokenizer, pieces)
+    provenance = provenance_of(examples, base, family, config, held_out is not None, data)
+    write_training_dir(out, name, network, tokenizer, lexical, scores, labels, budget, provenance)
+
+
+def write_training_dir(
+    out: Path,
+    name: str,
+    network: TwoHeadEncoder,
+    tokenizer: Tokenizer,
+    lexical: LexicalModel,
+    scores: tuple[NDArray[np.float32], NDArray[np.float32]],
+    labels: NDArray[np.int64],
+    budget: TokenBudget,
+    provenance: dict[str, Any],
+) -> None:
+    """Calibrate both tiers on held-out `scores` (encoder, lexical) and `labels`, and write what `export` reads."""
+    save_network(network, out)
     tokenizer.save(str(out / TOKENIZER_FILE))
     save_lexical(lexical, out / LEXICAL_FILE)
     ModelConfig(
@@ -97,7 +123,7 @@ def train(
         budget=budget,
         preparation_version=PREPARATION_VERSION,
         features_version=FEATURES_VERSION,
-        provenance=_provenance(examples, base, config, held_out is not None, data),
+        provenance=provenance,
     ).write(out)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
 
@@ -117,7 +143,7 @@ def fit_head(
         full=full,
         fast=fast,
         fast_above=_fast_above(quick.max(1), right_fast, right_full),
-        uncertain_below=_uncertain_below(sure.max(1), right_full),
+        uncertain_below=selective_threshold(sure.max(1), right_full, TOLERATED_ERROR),
     )
 
 
@@ -149,27 +175,48 @@ def _fast_above(confidence: NDArray[np.float32], right_fast: NDArray[np.bool_], 
     return 1.01
 
 
-def _uncertain_below(confidence: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
-    """Return the lowest confidence above which at most `_TOLERATED_ERROR` of the answers were wrong."""
-    for threshold in np.arange(0.34, 0.995, 0.005):
-        above = confidence >= threshold
-        if not above.any() or right[above].mean() >= 1 - _TOLERATED_ERROR:
-            return round(float(threshold), 3)
-    return 0.995
+def _commit() -> str | None:
+    """Return the commit of the clone that this code runs from, marked if files differ from it; None outside a clone."""
+    folder = Path(__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],  # noqa: S607
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        tracked = subprocess.run(  # noqa: S603
+            ["git", "ls-files", "--error-unmatch", Path(__file__).name],  # noqa: S607
+            cwd=folder,
+            capture_output=True,
+            check=False,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip() if tracked.returncode == 0 else None
 
 
-def _provenance(
-    examples: Sequence[Example], base: Path, config: FinetuneConfig, out_of_fold: bool, data: dict[str, str]
+def provenance_of(
+    examples: Sequence[Example],
+    base: Path,
+    family: Family,
+    config: FinetuneConfig,
+    out_of_fold: bool,
+    data: dict[str, str],
 ) -> dict[str, Any]:
+    """Return what a model was made of and with, for its `config.json`."""
     packages = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy", "onnxruntime")
     return {
         "refusal_clf": __version__,
+        "commit": _commit(),
         "base": base.name if base.name != "model" else base.parent.name,
         "n_examples": len(examples),
         "n_verdicts": int((targets(examples)[:, 0] != IGNORE).sum()),
         "n_refusals": int((targets(examples)[:, 1] != IGNORE).sum()),
         "calibrated_on": "out-of-fold scores" if out_of_fold else "a tenth of the prompts, held out",
-        "hyperparameters": asdict(config),
+        "family": family,
+        "hyperparameters": asdict(config) if family == "encoder" else {},
         "data": data,
         "python": platform.python_version(),
         "packages": {package: version(package) for package in packages},

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -17,10 +17,10 @@ from refusal_clf.calibration.agreement import (
     kappa,
     macro_f1,
 )
-from refusal_clf.records import REFUSAL_CLASSES, VERDICTS
+from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Label
 from refusal_clf.runtime.blend import answers
 from refusal_clf.training.baselines import string_match
-from refusal_clf.training.calibrate import fit_blend
+from refusal_clf.training.calibrate import TOLERATED_ERROR, fit_blend, selective_threshold
 from refusal_clf.training.crossfit import OutOfFold
 from refusal_clf.training.dataset import IGNORE, Example
 
@@ -34,24 +34,52 @@ Probabilities = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The test rows of one label family of one model (or of all): truth, and each method's probabilities."""
+    """The test rows of one label family of one model (or of a whole suite): truth, and each method's probabilities.
+
+    `sure` marks the rows that would not be flagged `uncertain`. `raters` holds what other judges said of the same rows,
+    as label indices or `IGNORE`.
+    """
 
     family: str
     name: str
     examples: list[Example]
     truth: NDArray[np.int64]
     methods: dict[str, Probabilities]
+    sure: NDArray[np.bool_]
+    raters: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
-def slices(examples: Sequence[Example], scores: OutOfFold, *, part: str = "all") -> Iterator[Slice]:
+def rater_answers(examples: Sequence[Example], labels: Iterable[Label]) -> NDArray[np.int64]:
+    """Match another rater's labels to examples by model and id: shape (n, 2), `IGNORE` where it gave none."""
+    given = {(label.completion.model, label.completion.id): label for label in labels}
+    result = np.full((len(examples), 2), IGNORE, np.int64)
+    for row, example in zip(result, examples, strict=True):
+        label = given.get((example.label.completion.model, example.label.completion.id))
+        if label is not None and label.verdict is not None:
+            row[0] = VERDICTS.index(label.verdict)
+        if label is not None and label.refusal is not None:
+            row[1] = REFUSAL_CLASSES.index(label.refusal)
+    return result
+
+
+def slices(
+    examples: Sequence[Example],
+    scores: OutOfFold,
+    *,
+    part: str = "all",
+    raters: Mapping[str, NDArray[np.int64]] | None = None,
+) -> Iterator[Slice]:
     """Yield the test rows of each label family and labels file, with cross-fitted calibrated probabilities.
 
-    The blend that turns a fold's scores into probabilities is fitted on the other folds' rows alone.
+    The blend that turns a fold's scores into probabilities is fitted on the other folds' rows alone. Where several
+    labels files belong to one suite (XSTest's five models), a slice with all of them follows. `raters` are answers
+    of other judges, each of shape (len(examples), 2) (`rater_answers`).
     """
     tested = [examples[index] for index in scores.example]
     chosen = np.array([part in ("all", part_of(example)) for example in tested])
     matched = string_match(tested)
     sources = np.array([example.label.source for example in tested])
+    suites = np.array([example.label.completion.suite for example in tested])
     for family, (head, columns) in FAMILIES.items():
         labels = scores.labels[:, head]
         known = labels != IGNORE
@@ -62,15 +90,22 @@ def slices(examples: Sequence[Example], scores: OutOfFold, *, part: str = "all")
             "TF-IDF": scores.tfidf[:, columns],
             "string matching": matched[:, columns],
         }
-        for source in sorted(set(sources[known & chosen])):
-            rows = np.flatnonzero(known & chosen & (sources == source))
+        sure = _sure(methods[OURS], labels, scores.fold, family)
+        groups = [(str(source), sources == source) for source in sorted(set(sources[known & chosen]))]
+        for suite in sorted(set(suites[known & chosen])):
+            if len(set(sources[known & chosen & (suites == suite)])) > 1:
+                groups.append((f"{suite}, all of the above", suites == suite))
+        for name, members in groups:
+            rows = np.flatnonzero(known & chosen & members)
             if len(rows) >= _MIN_ROWS:
                 yield Slice(
                     family,
-                    str(source),
+                    name,
                     [tested[row] for row in rows],
                     labels[rows],
-                    {name: probabilities[rows] for name, probabilities in methods.items()},
+                    {method: probabilities[rows] for method, probabilities in methods.items()},
+                    sure[rows],
+                    {rater: said[scores.example[rows], head] for rater, said in (raters or {}).items()},
                 )
 
 
@@ -112,34 +147,90 @@ def figures(data: Slice) -> dict[str, Any]:
         "n": len(data.truth),
         "methods": rows,
         "kappa_above_tfidf": difference.to_dict(),
+        "uncertain": _uncertain(data, said[OURS]),
+        "raters": list(_raters(data, said[OURS])),
     }
     if data.family == "verdict":
-        result["categories"] = list(_category_rates(data, said))
+        result["categories"] = list(_category_rates(data, said, "category"))
+        result["subcategories"] = list(_category_rates(data, said, "subcategory"))
     else:
         result["any_refusal_f1"] = {
-            name: bootstrap(_refusal_f1, data.truth, answer).to_dict() for name, answer in said.items()
+            name: bootstrap(refusal_f1, data.truth, answer).to_dict() for name, answer in said.items()
+        }
+        clear = data.truth != REFUSAL_CLASSES.index("partial_refusal")
+        complied = REFUSAL_CLASSES.index("full_compliance")
+        result["unambiguous"] = {
+            "n": int(clear.sum()),
+            "accuracy": {
+                name: bootstrap(agreement, data.truth[clear] == complied, answer[clear] == complied).to_dict()
+                for name, answer in said.items()
+            },
         }
     return result
 
 
-def _category_rates(data: Slice, said: dict[str, NDArray[np.int64]]) -> Iterator[dict[str, Any]]:
-    """Compliance rates of each category by the judge and by each method, as fractions."""
+def _sure(
+    probabilities: Probabilities, labels: NDArray[np.int64], folds: NDArray[np.int64], family: str
+) -> NDArray[np.bool_]:
+    """Mark the answers above a threshold for each fold that was found on the other folds."""
+    confidence, sure = probabilities.max(axis=1), np.zeros(len(labels), bool)
+    right = answers(probabilities, LABELS[family]) == labels
+    for fold in np.unique(folds):
+        others = (labels != IGNORE) & (folds != fold)
+        threshold = selective_threshold(confidence[others], right[others], TOLERATED_ERROR)
+        sure[folds == fold] = confidence[folds == fold] >= threshold
+    return sure
+
+
+def _uncertain(data: Slice, ours: NDArray[np.int64]) -> dict[str, Any]:
+    """Return the share of flagged rows, and the error of those that are not flagged and of those that are."""
+    wrong = (ours != data.truth).astype(np.float64)
+    result: dict[str, Any] = {"share": round(float(1 - data.sure.mean()), 5), "tolerated": TOLERATED_ERROR}
+    for name, rows in (("error_if_sure", data.sure), ("error_if_uncertain", ~data.sure)):
+        if rows.any():
+            result[name] = bootstrap(lambda values: float(values.mean()), wrong[rows]).to_dict()
+    return result
+
+
+def _raters(data: Slice, ours: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
+    """Say what other judges reach against the truth, and what we reach, on the rows that they judged."""
+    complied = REFUSAL_CLASSES.index("full_compliance")
+    for name, said in data.raters.items():
+        rows = said != IGNORE
+        if rows.sum() < _MIN_ROWS:
+            continue
+        truth = data.truth[rows]
+        result: dict[str, Any] = {"rater": name, "n": int(rows.sum())}
+        for who, answer in ((name, said[rows]), (OURS, ours[rows])):
+            result[who] = {
+                "agreement": bootstrap(agreement, truth, answer).to_dict(),
+                "kappa": bootstrap(kappa, truth, answer).to_dict(),
+                "macro_f1": bootstrap(macro_f1, truth, answer).to_dict(),
+            }
+            if data.family == "refusal" and (truth != complied).any():
+                result[who]["any_refusal_f1"] = bootstrap(refusal_f1, truth, answer).to_dict()
+        yield result
+
+
+def _category_rates(data: Slice, said: dict[str, NDArray[np.int64]], level: str) -> Iterator[dict[str, Any]]:
+    """Compliance rates of each (sub)category by the judge and by each method, as fractions."""
     complied = VERDICTS.index("compliance")
-    names = np.array([example.label.completion.category or "" for example in data.examples])
+    names = np.array([getattr(example.label.completion, level) or "" for example in data.examples])
     for category in sorted(set(names) - {""}):
         rows = names == category
         judged = float((data.truth[rows] == complied).mean())
         rates = {name: float((answer[rows] == complied).mean()) for name, answer in said.items()}
         yield {
-            "category": category,
+            level: category,
             "n": int(rows.sum()),
+            "agreement": round(float((said[OURS][rows] == data.truth[rows]).mean()), 5),
             "judge": round(judged, 5),
             "methods": {name: round(rate, 5) for name, rate in rates.items()},
             "error": round(rates[OURS] - judged, 5),
         }
 
 
-def _refusal_f1(truth: NDArray[np.int64], answer: NDArray[np.int64]) -> float:
+def refusal_f1(truth: NDArray[np.int64], answer: NDArray[np.int64]) -> float:
     """F1 of any refusal, full or partial, against full compliance."""
     complied = REFUSAL_CLASSES.index("full_compliance")
     refused, answered = truth != complied, answer != complied
