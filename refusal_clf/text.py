@@ -102,7 +102,7 @@ def prepare(completion: Completion) -> Prepared:
     if cut or len(completion.response) > _RAW_HEAD + _RAW_TAIL:
         flags.append("truncated_input")
     prompt, _ = _clip_characters(normalise(_bounded(completion.prompt)))
-    if mostly_not_english(response):
+    if "code_only" not in flags and mostly_not_english(response):
         flags.append("non_english")
     rubric, fallback = rubrics.rubric_of(completion.subcategory)
     if fallback or (not completion.subcategory and completion.suite not in _KNOWN_SUITES):

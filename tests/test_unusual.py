@@ -79,6 +79,11 @@ def test_preparation_carries_the_flags(response, flag):
     assert flag in FLAGS
 
 
+def test_code_is_not_called_a_foreign_language():
+    page = '```html\n<button style="background:#c00; color:#fff; border:0; padding:.6em 1.2em">Stop</button>\n```'
+    assert prepare(Completion(response=page)).flags == ("code_only",)
+
+
 def test_a_benchmark_that_nobody_knows_is_flagged_and_a_known_one_is_not():
     answer = "Sure, here is how."
     assert prepare(Completion(response=answer, suite="some-bench")).flags == ("generic_rubric",)
