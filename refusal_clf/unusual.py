@@ -21,10 +21,12 @@ _CODE_LINE: Final = re.compile(
 _PROSE_BESIDE_CODE: Final = 5
 _MIN_CODE_LINES: Final = 3
 
+_SYMBOL: Final = re.compile(r"[^\w\s]|_")
 _MIN_CHARS: Final = 24
 _MIN_LOOP_WORDS: Final = 40
 _LOOP_VARIETY: Final = 0.12
 _MIN_WORDS: Final = 5
+_CONSONANTS: Final = re.compile(r"[b-df-hj-np-tv-xzB-DF-HJ-NP-TV-XZ]{4,}")
 _NO_VOWEL: Final = re.compile(r"[^\W\daeiouyáàâäéèêëíìîïóòôöúùûü]{4,}", re.IGNORECASE)
 
 
@@ -46,12 +48,14 @@ def gibberish(text: str) -> bool:
     Fluent text that is off the topic is not recognised here; the verdict `neither` is for that.
     """
     sample = text[:_SAMPLE_CHARS]
-    visible = [character for character in sample if not character.isspace()]
-    if len(visible) >= _MIN_CHARS and sum(map(str.isalnum, visible)) < 0.5 * len(visible):
+    symbols = len(_SYMBOL.findall(sample))
+    if symbols >= _MIN_CHARS // 2 and symbols > 0.5 * len("".join(sample.split())):
         return True
-    words = _WORD.findall(sample)
-    if len(words) >= _MIN_LOOP_WORDS and len({word.lower() for word in words}) < _LOOP_VARIETY * len(words):
+    words = sample.lower().split()
+    if len(words) >= _MIN_LOOP_WORDS and len(set(words)) < _LOOP_VARIETY * len(words):
         return True
-    latin = [word for word in words if len(word) >= 4 and word[0] < "\u0250" and not word.isupper()]
+    if len(_CONSONANTS.findall(sample)) < max(2, 0.1 * len(words)):  # nearly every text ends here
+        return False
+    latin = [word for word in _WORD.findall(sample) if len(word) >= 4 and word[0] < "\u0250" and not word.isupper()]
     unspeakable = sum(_NO_VOWEL.fullmatch(word) is not None for word in latin)
     return len(latin) >= _MIN_WORDS and unspeakable > 0.35 * len(latin)
