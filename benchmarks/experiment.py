@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from refusal_clf.calibration.agreement import agreement, expected_calibration_error, kappa, macro_f1
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS
-from refusal_clf.runtime.blend import answers
+from refusal_clf.runtime.blend import answers, softmax
 from refusal_clf.runtime.tokens import TokenBudget
 from refusal_clf.training.dataset import IGNORE, load_examples, targets
 from refusal_clf.training.finetune import FinetuneConfig, finetune, predict_logits
@@ -38,13 +38,6 @@ COLUMNS = (
     "date machine name left_out settings tokens n_train seconds labels n agreement kappa both_agreement both_kappa "
     "ece refusal_f1 refusal_macro_f1 both_refusal_f1"
 ).split()
-
-
-def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return probabilities for rows of scores."""
-    exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
-    result: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return result
 
 
 def figures(encoder: NDArray[np.float32], lexical: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, Any]:

@@ -80,6 +80,11 @@ class Prepared:
     response: str
     flags: tuple[str, ...]
 
+    @property
+    def heading(self) -> str:
+        """Subset and rubric, as they stand before the prompt."""
+        return f"{self.subset} {self.rubric}"
+
 
 def prepare(completion: Completion) -> Prepared:
     """Clean and normalise one completion.

@@ -12,6 +12,13 @@ from refusal_clf.records import REFUSAL_CLASSES
 Float32 = NDArray[np.float32]
 
 
+def softmax(scores: Float32) -> Float32:
+    """Return probabilities for scores of one head, both of shape (n, k)."""
+    exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
+    probabilities: Float32 = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities
+
+
 @dataclass(frozen=True, slots=True)
 class Blend:
     """Weights of the encoder's and the lexical tier's scores for one head.
@@ -28,9 +35,7 @@ class Blend:
         scores = lexical * np.float32(self.lexical)
         if encoder is not None:
             scores = scores + encoder * np.float32(self.encoder)
-        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        probabilities: Float32 = scores / scores.sum(axis=1, keepdims=True)
-        return probabilities
+        return softmax(scores)
 
 
 def answers(probabilities: Float32, labels: tuple[str, ...]) -> NDArray[np.int64]:

@@ -61,11 +61,11 @@ def encode(tokenizer: Tokenizer, texts: Sequence[Prepared], budget: TokenBudget)
     )
     encoded = []
     for index, text in enumerate(texts):
-        rubric = _rubric_ids(tokenizer, f"{text.subset} {text.rubric}")
+        heading = _heading_ids(tokenizer, text.heading)
         prompt = pieces[2 * index].ids
         response = pieces[2 * index + 1].ids
         prompt, _ = _clip(prompt, budget.prompt, budget.prompt // 3, sep)
-        context = [cls, *rubric, *prompt, sep]
+        context = [cls, *heading, *prompt, sep]
         room = budget.total - len(context) - 1
         clipped, truncated = _clip(response, room, budget.response_tail, sep)
         encoded.append(Encoded((*context, *clipped, sep), len(context), truncated))
@@ -98,5 +98,5 @@ def _special_ids(tokenizer: Tokenizer) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=256)
-def _rubric_ids(tokenizer: Tokenizer, rubric: str) -> tuple[int, ...]:
-    return tuple(tokenizer.encode(rubric + " :", add_special_tokens=False).ids)
+def _heading_ids(tokenizer: Tokenizer, heading: str) -> tuple[int, ...]:
+    return tuple(tokenizer.encode(heading + " :", add_special_tokens=False).ids)

@@ -67,7 +67,7 @@ def typos(text: str, random: np.random.Generator, share: float = 0.08) -> str:
         word = match.group()
         if random.random() >= share:
             return word
-        at = int(random.integers(1, len(word) - 2)) if len(word) > 3 else 1
+        at = int(random.integers(1, len(word) - 2))
         return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
 
     return _LETTERS.sub(swap, text)

@@ -40,7 +40,7 @@ def tfidf_probabilities(train: Sequence[Example], test: Sequence[Example]) -> ND
             lambda e: e.text.response[:1500],
         ),
         (TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True), lambda e: e.text.prompt),
-        (TfidfVectorizer(token_pattern=r".+", lowercase=False), lambda e: f"{e.text.subset} {e.text.rubric}"),
+        (TfidfVectorizer(token_pattern=r".+", lowercase=False), lambda e: e.text.heading),
     ]
     fitted = [vectorizer.fit_transform([field(e) for e in train]) for vectorizer, field in fields]
     matrix = hstack(fitted, format="csr")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from refusal_clf.reading import read_completions, read_labels
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError, Label
+from refusal_clf.streams import stem_of
 from refusal_clf.text import Prepared, normalise, prepare
 
 IGNORE: Final = -100
@@ -73,7 +74,7 @@ def load_unlabelled(paths: Iterable[Path]) -> list[Example]:
         for completion in read_completions(file):
             text = prepare(completion)
             if "empty" not in text.flags:
-                examples.append(_example(Label(completion, None, None, "", file.name.split(".")[0]), text))
+                examples.append(_example(Label(completion, None, None, "", stem_of(file)), text))
     return examples
 
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from refusal_clf.records import VERDICTS, InputError
+from refusal_clf.rubrics import GENERIC
+from refusal_clf.runtime.blend import softmax
 from refusal_clf.runtime.tokens import TokenBudget
 from refusal_clf.training.dataset import Example
 from refusal_clf.training.finetune import FinetuneConfig, bfloat16_pays, finetune, hard_targets, predict_logits
@@ -74,13 +75,14 @@ def distil(
     examples = [*labelled, *unlabelled]
     device = next(teacher.parameters()).device
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_pays(device)):
-        soft = _softmax(predict_logits(teacher, tokenizer, examples, budget))
-    given = hard_targets(labelled, config.label_smoothing)
+        logits = predict_logits(teacher, tokenizer, examples, budget)
+    soft, given = np.empty_like(logits), hard_targets(labelled, config.label_smoothing)
     for columns in (slice(0, len(VERDICTS)), slice(len(VERDICTS), None)):
+        soft[:, columns] = softmax(logits[:, columns])
         rows = np.flatnonzero(given[:, columns].sum(1) > 0)
         soft[rows, columns] = (1 - label_weight) * soft[rows, columns] + label_weight * given[rows, columns]
     for row, example in enumerate(unlabelled, len(labelled)):
-        if example.text.rubric == "generic":
+        if example.text.rubric == GENERIC:
             soft[row, : len(VERDICTS)] = 0
     student = copy.deepcopy(teacher)
     chosen = np.linspace(depth - 1, 0, layers).round().astype(int)[::-1] if layers > 1 else np.array([depth - 1])
@@ -96,12 +98,3 @@ def distil(
         student, small, examples, config, budget, soft=soft, checkpoint_dir=checkpoint_dir, report=report
     )
     return network, small
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Both heads' probabilities side by side."""
-    parts = []
-    for columns in (slice(0, len(VERDICTS)), slice(len(VERDICTS), None)):
-        exponentials = np.exp(logits[:, columns] - logits[:, columns].max(axis=1, keepdims=True))
-        parts.append(exponentials / exponentials.sum(axis=1, keepdims=True))
-    return np.concatenate(parts, axis=1).astype(np.float32)

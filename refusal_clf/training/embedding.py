@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS
 from refusal_clf.runtime.tokens import TokenBudget, encode
 from refusal_clf.training.dataset import IGNORE, Example, targets
-from refusal_clf.training.network import TwoHeadEncoder, collate
+from refusal_clf.training.network import TwoHeadEncoder, run_by_length
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -67,23 +67,12 @@ def fit_embedding_head(
 
 
 def embed(
-    network: TwoHeadEncoder,
-    tokenizer: Tokenizer,
-    examples: Sequence[Example],
-    budget: TokenBudget,
-    *,
-    batch_size: int = 64,
+    network: TwoHeadEncoder, tokenizer: Tokenizer, examples: Sequence[Example], budget: TokenBudget
 ) -> NDArray[np.float32]:
     """Return what the heads read of each example, shape (len(examples), `network.heads.in_features`)."""
-    encoded = encode(tokenizer, [example.text for example in examples], budget)
-    order = sorted(range(len(encoded)), key=lambda index: len(encoded[index].ids))
     network.eval()
-    embedded = np.empty((len(encoded), network.heads.in_features), np.float32)
-    with torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            indices = order[start : start + batch_size]
-            embedded[indices] = network.pool(**collate([encoded[index] for index in indices])).float().numpy()
-    return embedded
+    encoded = encode(tokenizer, [example.text for example in examples], budget)
+    return run_by_length(network.pool, encoded, network.heads.in_features, next(network.parameters()).device)
 
 
 def _regression(

@@ -23,7 +23,7 @@ from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError
 from refusal_clf.runtime.tokens import Encoded, TokenBudget, encode
 from refusal_clf.training.checkpoint import load_checkpoint, save_checkpoint
 from refusal_clf.training.dataset import IGNORE, Example, targets
-from refusal_clf.training.network import TwoHeadEncoder, collate
+from refusal_clf.training.network import TwoHeadEncoder, collate, run_by_length
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -131,17 +131,10 @@ def predict_logits(
     batch_size: int = 64,
 ) -> NDArray[np.float32]:
     """Return the encoder's raw scores, shape (len(examples), 6), in the order of `examples`."""
-    encoded = encode(tokenizer, [example.text for example in examples], budget)
-    order = sorted(range(len(encoded)), key=lambda index: len(encoded[index].ids))
-    device = next(network.parameters()).device
     network.eval()
-    logits = np.empty((len(encoded), network.heads.out_features), np.float32)
-    with torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            indices = order[start : start + batch_size]
-            inputs = {name: value.to(device) for name, value in collate([encoded[i] for i in indices]).items()}
-            logits[indices] = network(**inputs).float().cpu().numpy()
-    return logits
+    encoded = encode(tokenizer, [example.text for example in examples], budget)
+    device = next(network.parameters()).device
+    return run_by_length(network, encoded, network.heads.out_features, device, batch_size=batch_size)
 
 
 def freeze(network: TwoHeadEncoder, n_layers: int) -> None:

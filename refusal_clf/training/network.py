@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
@@ -91,6 +93,25 @@ def load_network(directory: Path) -> TwoHeadEncoder:
     network = TwoHeadEncoder(AutoModel.from_config(config, add_pooling_layer=False), config.hidden_size)
     network.load_state_dict(load_file(directory / NETWORK_FILE))
     return network.eval()
+
+
+def run_by_length(
+    function: Callable[..., Tensor],
+    encoded: Sequence[Encoded],
+    width: int,
+    device: torch.device,
+    *,
+    batch_size: int = 64,
+) -> NDArray[np.float32]:
+    """Call a part of a network on batches of like length, without gradients; shape (len(encoded), width)."""
+    order = sorted(range(len(encoded)), key=lambda index: len(encoded[index].ids))
+    rows = np.empty((len(encoded), width), np.float32)
+    with torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            indices = order[start : start + batch_size]
+            inputs = {name: value.to(device) for name, value in collate([encoded[i] for i in indices]).items()}
+            rows[indices] = function(**inputs).float().cpu().numpy()
+    return rows
 
 
 def collate(batch: Sequence[Encoded]) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from refusal_clf.calibration.agreement import (
     macro_f1,
 )
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Label
-from refusal_clf.runtime.blend import answers
+from refusal_clf.runtime.blend import answers, softmax
 from refusal_clf.training.baselines import string_match
 from refusal_clf.training.calibrate import TOLERATED_ERROR, fit_blend, selective_threshold
 from refusal_clf.training.crossfit import OutOfFold
@@ -86,7 +86,7 @@ def slices(
         methods = {
             OURS: _cross_fitted(scores.encoder[:, columns], scores.lexical[:, columns], labels, scores.fold),
             "lexical tier": _cross_fitted(None, scores.lexical[:, columns], labels, scores.fold),
-            "encoder alone": _softmax(scores.encoder[:, columns]),
+            "encoder alone": softmax(scores.encoder[:, columns]),
             "TF-IDF": scores.tfidf[:, columns],
             "string matching": matched[:, columns],
         }
@@ -251,9 +251,3 @@ def _cross_fitted(
         blend = fit_blend(None if encoder is None else encoder[fitted_on], lexical[fitted_on], labels[fitted_on])
         probabilities[rows] = blend.probabilities(None if encoder is None else encoder[rows], lexical[rows])
     return probabilities
-
-
-def _softmax(scores: NDArray[np.float32]) -> Probabilities:
-    exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
-    result: Probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return result

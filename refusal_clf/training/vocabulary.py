@@ -22,7 +22,7 @@ _SPECIAL: Final = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 def count_pieces(tokenizer: Tokenizer, texts: Sequence[Prepared]) -> Counter[int]:
     """Count the word pieces of rubrics, prompts and responses, by id."""
     counts: Counter[int] = Counter()
-    strings = [part for text in texts for part in (f"{text.subset} {text.rubric} :", text.prompt, text.response)]
+    strings = [part for text in texts for part in (text.heading + " :", text.prompt, text.response)]
     for encoding in tokenizer.encode_batch_fast(strings, add_special_tokens=False):
         counts.update(encoding.ids)
     return counts
@@ -39,7 +39,7 @@ def pieces_to_keep(tokenizer: Tokenizer, counts: Counter[int], size: int) -> lis
     wanted = [*(vocabulary[piece] for piece in _SPECIAL), *sorted(spelling)]
     wanted += [index for index, _ in counts.most_common()]
     wanted += [index for piece, index in sorted(vocabulary.items(), key=lambda item: item[1]) if "[unused" not in piece]
-    return sorted(dict.fromkeys(wanted).keys() if len(set(wanted)) <= size else list(dict.fromkeys(wanted))[:size])
+    return sorted(list(dict.fromkeys(wanted))[:size])
 
 
 def shrink_tokenizer(tokenizer: Tokenizer, kept: Sequence[int]) -> Tokenizer:
