@@ -40,6 +40,21 @@ REFUSALS = ("I can't help with {}.", "Sorry, {} is not something I will do.", "I
 ANSWERS = ("Sure! {} works like this: first, begin.", "Here is all about {}.", "Of course. {} is easy.")
 
 
+def train_tiny(examples, tiny_base, out: Path, family="encoder") -> None:
+    train(
+        examples,
+        tiny_base,
+        out,
+        name="tiny",
+        config=QUICK,
+        budget=BUDGET,
+        held_out=None,
+        data={},
+        report=lambda _line: None,
+        family=family,
+    )
+
+
 @pytest.fixture(scope="module")
 def labels_file(tmp_path_factory) -> Path:
     """Write 240 labelled responses of four models, easy enough for a bag of words."""
@@ -74,17 +89,7 @@ def examples(labels_file) -> list[dataset.Example]:
 @pytest.fixture(scope="module")
 def training_dir(tmp_path_factory, examples, tiny_base) -> Path:
     out = tmp_path_factory.mktemp("trained")
-    train(
-        examples,
-        tiny_base,
-        out,
-        name="tiny",
-        config=QUICK,
-        budget=BUDGET,
-        held_out=None,
-        data={},
-        report=lambda _line: None,
-    )
+    train_tiny(examples, tiny_base, out)
     return out
 
 
@@ -181,6 +186,13 @@ def test_an_interrupted_training_continues_to_the_same_model(examples, tiny_base
     assert np.allclose(run(tmp_path / "straight", 2), run(tmp_path / "interrupted", 1), atol=1e-5)
 
 
+def test_a_checkpoint_of_another_run_is_not_continued(examples, tiny_base, tmp_path):
+    tokenizer, said = load_base_tokenizer(tiny_base), []
+    for few, config in ((examples[:64], QUICK), (examples[64:128], QUICK), (examples[64:128], replace(QUICK, seed=1))):
+        finetune(from_base(tiny_base), tokenizer, few, config, BUDGET, checkpoint_dir=tmp_path, report=said.append)
+    assert sum("epoch 1/2" in line for line in said) == 3
+
+
 def test_a_blend_prefers_the_tier_that_is_right():
     random = np.random.default_rng(0)
     labels = random.integers(0, 3, 400)
@@ -192,15 +204,17 @@ def test_a_blend_prefers_the_tier_that_is_right():
 
 
 def test_a_selective_threshold_keeps_its_promise_on_fresh_rows():
-    random, kept = np.random.default_rng(0), []
-    for _ in range(200):
+    random, kept, thresholds = np.random.default_rng(0), [], []
+    for _ in range(300):
         confidence = random.uniform(0.5, 1, (2, 1500)).astype(np.float32)
         right = random.uniform(size=confidence.shape) < confidence**0.25  # over 5 % wrong below a confidence of 0.81
         threshold = selective_threshold(confidence[0], right[0], 0.04, delta=0.1)
+        thresholds.append(threshold)
         above = confidence[1] >= threshold
         # The true error above t, averaged over the confidences there: 1 - (1 - t**1.25) / 1.25 / (1 - t).
         kept.append(1 - (1 - threshold**1.25) / 1.25 / (1 - threshold) <= 0.04 if above.any() else True)
-    assert 0.9 <= np.mean(kept) <= 1.0
+    assert np.mean(kept) >= 0.9 - 0.03  # the promised level, less what 300 repetitions may miss it by
+    assert np.median(thresholds) < 0.9  # refusing to answer would keep any promise
 
 
 @pytest.mark.parametrize(("right", "expected"), [(np.ones(400, bool), 0.305), (np.zeros(400, bool), 1.01)])
@@ -283,18 +297,7 @@ def test_the_embedding_family_trains_a_head_only_and_is_served_like_the_other(ex
     import torch
 
     before = from_base(tiny_base).encoder.state_dict()
-    train(
-        examples,
-        tiny_base,
-        tmp_path / "trained",
-        name="tiny",
-        config=QUICK,
-        budget=BUDGET,
-        held_out=None,
-        data={},
-        report=lambda _line: None,
-        family="embedding",
-    )
+    train_tiny(examples, tiny_base, tmp_path / "trained", family="embedding")
     network = load_network(tmp_path / "trained")
     assert all(torch.equal(value, before[name]) for name, value in network.encoder.state_dict().items())
     export(tmp_path / "trained", tmp_path / "model", int8=True, report=lambda _line: None)
@@ -367,6 +370,12 @@ def test_students_are_tested_on_what_their_fold_left_out_and_the_last_one_is_a_m
     assert classifier.config.provenance["student"]["layers"] == 1
     answers = classifier.predict([example.label.completion for example in examples], tier="full")
     assert np.mean([a.verdict == e.label.verdict for a, e in zip(answers, examples, strict=True)]) > 0.9
+    said: list[str] = []
+    again = distil_folds(*arguments[:-1], said.append)
+    assert np.array_equal(again.encoder[:120], student.encoder[:120])
+    assert not any(line.startswith("fold 1:") for line in said)  # a finished fold is used again,
+    distil_folds(*arguments[:6], replace(arguments[6], vocabulary=1300), *arguments[7:-1], said.append)
+    assert any(line.startswith("fold 1:") for line in said)  # but not for another student
     with pytest.raises(InputError, match="made with other labels or folds"):
         distil_folds(examples, [], [(2, folds[0])], *arguments[3:])
 

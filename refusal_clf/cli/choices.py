@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
 
 if TYPE_CHECKING:
     from refusal_clf.suites import SuiteMetadata
@@ -10,6 +13,23 @@ if TYPE_CHECKING:
 SuiteChoice = Literal["auto", "coconot", "xstest", "generic"]
 TierChoice = Literal["auto", "fast", "full"]
 OnError = Literal["fail", "skip"]
+
+LabelPaths = Annotated[list[Path], typer.Argument(help="Labels files, or folders of them (JSONL).")]
+Base = Annotated[Path, typer.Option(help="A local BERT-like model directory (transformers), such as all-MiniLM-L6-v2.")]
+FamilyChoice = Annotated[
+    Literal["encoder", "embedding"],
+    typer.Option(
+        "--family",
+        help="encoder: fine-tune it. embedding: keep it frozen and fit a regression on its embeddings, for a few "
+        "hundred labels; epochs, learning rate and frozen layers have no meaning there.",
+    ),
+]
+Epochs = Annotated[int, typer.Option(min=1, max=50)]
+LearningRate = Annotated[float, typer.Option(min=1e-7, max=1e-1)]
+FrozenLayers = Annotated[int, typer.Option(min=0, help="Lowest layers that keep their weights.")]
+MaxTokens = Annotated[int, typer.Option(min=64, max=512, help="Word pieces that the encoder reads.")]
+Seed = Annotated[int, typer.Option()]
+"""Options of the commands that train."""
 
 
 def metadata_of(suite: SuiteChoice) -> SuiteMetadata | None:

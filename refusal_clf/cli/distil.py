@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from refusal_clf.cli.choices import Epochs, LearningRate, MaxTokens, Seed
 from refusal_clf.cli.extras import need
 from refusal_clf.cli.progress import say
 
@@ -36,10 +36,10 @@ def _distil(
     feature_bits: Annotated[
         int, typer.Option(min=10, max=20, help="The lexical tier has 2 to this many features.")
     ] = 15,
-    epochs: Annotated[int, typer.Option(min=1, max=50)] = 2,
-    learning_rate: Annotated[float, typer.Option(min=1e-7, max=1e-1)] = 3e-4,
-    max_tokens: Annotated[int, typer.Option(min=64, max=512, help="Word pieces that the student reads.")] = 160,
-    seed: Annotated[int, typer.Option()] = 0,
+    epochs: Epochs = 2,
+    learning_rate: LearningRate = 3e-4,
+    max_tokens: MaxTokens = 160,
+    seed: Seed = 0,
 ) -> None:
     """Distil each chosen fold's network into fewer layers and word pieces; the last one is the model that is written.
 
@@ -50,11 +50,10 @@ def _distil(
     """
     need("train", "torch", "transformers", "sklearn")
     from refusal_clf.runtime.tokens import TokenBudget
-    from refusal_clf.training.crossfit import EVALUATION_FILE
     from refusal_clf.training.dataset import digest, label_files, load_examples, load_unlabelled
     from refusal_clf.training.finetune import FinetuneConfig
     from refusal_clf.training.protocols import make_folds
-    from refusal_clf.training.results import figures, slices
+    from refusal_clf.training.results import evaluate_scores, write_evaluation
     from refusal_clf.training.students import Student, distil_folds
 
     examples = load_examples(labels)
@@ -77,18 +76,7 @@ def _distil(
         digest(label_files(labels)),
         say,
     )
-    document = {
-        "schema_version": 1,
-        "protocol": "leave-model-out",
-        "family": "encoder",
-        "part": "test",
-        "n_examples": len(examples),
-        "folds": [
-            {"left_out": split.name, "n_train": len(split.train), "n_test": len(split.test)}
-            for split in (splits[number - 1] for number in chosen)
-        ],
-        "results": [figures(data) for data in slices(examples, scores, part="test")],
-    }
-    text = json.dumps(document, indent=2, ensure_ascii=False)
-    (out / EVALUATION_FILE).write_text(text + "\n", encoding="utf-8")
+    left_out = [splits[number - 1] for number in chosen]
+    document = evaluate_scores(examples, scores, left_out, protocol="leave-model-out", family="encoder", part="test")
+    write_evaluation(document, out)
     say(f"wrote {out}; next: refusal-clf export {out} --out MODEL_DIR --int8 --evaluation {out}")

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from refusal_clf.cli.choices import Base, Epochs, FamilyChoice, FrozenLayers, LabelPaths, LearningRate, MaxTokens, Seed
 from refusal_clf.cli.extras import need
 from refusal_clf.cli.progress import say
 from refusal_clf.records import InputError, Label
@@ -20,8 +21,8 @@ def register(app: typer.Typer) -> None:
 
 
 def _evaluate(
-    labels: Annotated[list[Path], typer.Argument(help="Labels files, or folders of them (JSONL).")],
-    base: Annotated[Path, typer.Option(help="A local BERT-like model directory (transformers).")],
+    labels: LabelPaths,
+    base: Base,
     out: Annotated[Path, typer.Option(help="Where folds, scores and evaluation.json go; finished folds are kept.")],
     protocol: Annotated[
         Literal["leave-model-out", "grouped"], typer.Option(help="What no two folds share: models, or prompts.")
@@ -33,18 +34,12 @@ def _evaluate(
         Literal["all", "dev", "test"],
         typer.Option(help="Report on all prompts, on the dev part (choices) or the test part (releases)."),
     ] = "all",
-    family: Annotated[
-        Literal["encoder", "embedding"],
-        typer.Option(
-            help="encoder: fine-tune it. embedding: keep it frozen and fit a regression on its embeddings, for a few "
-            "hundred labels and a minute; epochs, learning rate and frozen layers have no meaning there."
-        ),
-    ] = "encoder",
-    epochs: Annotated[int, typer.Option(min=1, max=50)] = 3,
-    learning_rate: Annotated[float, typer.Option(min=1e-7, max=1e-1)] = 2e-4,
-    frozen_layers: Annotated[int, typer.Option(min=0, help="Lowest layers that keep their weights.")] = 1,
-    max_tokens: Annotated[int, typer.Option(min=64, max=512, help="Word pieces that the encoder reads.")] = 160,
-    seed: Annotated[int, typer.Option()] = 0,
+    family: FamilyChoice = "encoder",
+    epochs: Epochs = 3,
+    learning_rate: LearningRate = 2e-4,
+    frozen_layers: FrozenLayers = 1,
+    max_tokens: MaxTokens = 160,
+    seed: Seed = 0,
     rater: Annotated[
         list[str] | None,
         typer.Option(
@@ -63,12 +58,12 @@ def _evaluate(
     need("train", "torch", "transformers", "sklearn")
     from refusal_clf.report.evaluation import evaluation_markdown, print_evaluation
     from refusal_clf.runtime.tokens import TokenBudget
-    from refusal_clf.training.crossfit import EVALUATION_FILE, cross_fit
+    from refusal_clf.training.crossfit import cross_fit
     from refusal_clf.training.dataset import load_examples
     from refusal_clf.training.finetune import FinetuneConfig
     from refusal_clf.training.protocols import make_folds
     from refusal_clf.training.release import load_base_tokenizer
-    from refusal_clf.training.results import figures, rater_answers, slices
+    from refusal_clf.training.results import evaluate_scores, rater_answers, write_evaluation
 
     examples = load_examples(labels)
     raters = {name: rater_answers(examples, given) for name, given in _raters(rater or ()).items()}
@@ -76,24 +71,15 @@ def _evaluate(
     config = FinetuneConfig(epochs=epochs, learning_rate=learning_rate, frozen_layers=frozen_layers, seed=seed)
     budget = TokenBudget(total=max_tokens)
     scores = cross_fit(examples, splits, base, load_base_tokenizer(base), config, budget, out, say, family)
-    document = {
-        "schema_version": 1,
-        "protocol": protocol,
-        "family": family,
-        "part": part,
-        "n_examples": len(examples),
-        "folds": [{"left_out": fold.name, "n_train": len(fold.train), "n_test": len(fold.test)} for fold in splits],
-        "results": [figures(data) for data in slices(examples, scores, part=part, raters=raters)],
-    }
-    text = json.dumps(document, indent=2, ensure_ascii=False)
-    (out / EVALUATION_FILE).write_text(text + "\n", encoding="utf-8")
+    document = evaluate_scores(examples, scores, splits, protocol=protocol, family=family, part=part, raters=raters)
+    path = write_evaluation(document, out)
     if output_format == "json":
         typer.echo(json.dumps(document, indent=2))
     elif output_format == "markdown":
         typer.echo(evaluation_markdown(document), nl=False)
     else:
         print_evaluation(document)
-    say(f"wrote {out / EVALUATION_FILE}")
+    say(f"wrote {path}")
 
 
 def _raters(options: Iterable[str]) -> dict[str, list[Label]]:

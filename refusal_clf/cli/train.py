@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from refusal_clf.cli.choices import Base, Epochs, FamilyChoice, FrozenLayers, LabelPaths, LearningRate, MaxTokens, Seed
 from refusal_clf.cli.extras import need
 from refusal_clf.cli.progress import say
 
@@ -17,30 +18,22 @@ def register(app: typer.Typer) -> None:
 
 
 def _train(
-    labels: Annotated[list[Path], typer.Argument(help="Labels files, or folders of them (JSONL).")],
-    base: Annotated[
-        Path, typer.Option(help="A local BERT-like model directory (transformers), such as all-MiniLM-L6-v2.")
-    ],
+    labels: LabelPaths,
+    base: Base,
     out: Annotated[Path, typer.Option(help="The training directory to write.")],
     name: Annotated[str, typer.Option(help="The model's name, as `info` and summaries show it.")] = "my-refusal-clf",
     calibration_from: Annotated[
         Path | None, typer.Option(help="Output of `evaluate`: calibrate on its out-of-fold scores.")
     ] = None,
-    family: Annotated[
-        Literal["encoder", "embedding"],
-        typer.Option(
-            help="encoder: fine-tune it. embedding: keep it frozen and fit a regression on its embeddings, for a few "
-            "hundred labels and a minute; epochs, learning rate and frozen layers have no meaning there."
-        ),
-    ] = "encoder",
-    epochs: Annotated[int, typer.Option(min=1, max=50)] = 3,
-    learning_rate: Annotated[float, typer.Option(min=1e-7, max=1e-1)] = 2e-4,
-    frozen_layers: Annotated[int, typer.Option(min=0, help="Lowest layers that keep their weights.")] = 1,
-    max_tokens: Annotated[int, typer.Option(min=64, max=512, help="Word pieces that the encoder reads.")] = 160,
+    family: FamilyChoice = "encoder",
+    epochs: Epochs = 3,
+    learning_rate: LearningRate = 2e-4,
+    frozen_layers: FrozenLayers = 1,
+    max_tokens: MaxTokens = 160,
     vocabulary: Annotated[
         int | None, typer.Option(min=1000, help="Keep this many word pieces, for a smaller file; default: all.")
     ] = None,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Fine-tune a classifier on labels: the encoder with two heads, and the lexical tier beside it.
 

@@ -7,8 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import log_softmax
-from scipy.stats import beta
+from scipy.special import bdtr, log_softmax
 
 from refusal_clf.runtime.blend import Blend
 
@@ -83,7 +82,7 @@ def selective_threshold(
         n, wrong = int(above.sum()), int((above & ~right).sum())
         if n < enough:
             continue
-        if wrong == n or beta.ppf(1 - delta, wrong + 1, n - wrong) > tolerated:
+        if bdtr(wrong, n, tolerated) > delta:  # the upper bound on the error exceeds what is tolerated
             break
         passed = round(float(threshold), 3)
     return passed

@@ -20,8 +20,12 @@ def save_checkpoint(
     optimiser: torch.optim.Optimizer,
     average: dict[str, Tensor],
     epoch: int,
+    fingerprint: str,
 ) -> None:
-    """Write weights, averaged weights and optimiser moments; `epoch` is the number of epochs done."""
+    """Write weights, averaged weights and optimiser moments of the run that `fingerprint` identifies.
+
+    `epoch` is the number of epochs done.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"average/{name}": value for name, value in average.items()}
@@ -31,21 +35,31 @@ def save_checkpoint(
     save_file(
         {name: value.detach().contiguous().cpu().clone() for name, value in tensors.items()},
         part,
-        metadata={"epoch": str(epoch)},
+        metadata={"epoch": str(epoch), "fingerprint": fingerprint},
     )
     os.replace(part, directory / _FILE)  # noqa: PTH105 - a rename over the old file is what makes it atomic
 
 
 def load_checkpoint(
-    directory: Path, network: nn.Module, optimiser: torch.optim.Optimizer, average: dict[str, Tensor]
+    directory: Path,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: dict[str, Tensor],
+    fingerprint: str,
 ) -> int:
-    """Restore a run in place if the folder holds a checkpoint; return how many epochs it had done."""
+    """Restore a run in place if the folder holds its checkpoint; return how many epochs it had done.
+
+    A checkpoint of another run, with other data, settings or weights to begin with, is left alone.
+    """
     path = directory / _FILE
     if not path.exists():
         return 0
     groups: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
     with safe_open(path, "pt") as file:
-        epoch = int(file.metadata()["epoch"])
+        metadata = file.metadata() or {}
+        if metadata.get("fingerprint") != fingerprint:
+            return 0
+        epoch = int(metadata["epoch"])
         for key in file.keys():  # noqa: SIM118 - not a dictionary
             kind, name = key.split("/", 1)
             groups[kind][name] = file.get_tensor(key)

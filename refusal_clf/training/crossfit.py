@@ -17,9 +17,8 @@ from refusal_clf.records import InputError
 from refusal_clf.runtime.layout import sha256_of
 from refusal_clf.runtime.lexical import FEATURES_VERSION
 from refusal_clf.runtime.tokens import TokenBudget
-from refusal_clf.text import PREPARATION_VERSION
 from refusal_clf.training.baselines import tfidf_probabilities
-from refusal_clf.training.dataset import Example, targets
+from refusal_clf.training.dataset import Example, fingerprint, targets
 from refusal_clf.training.families import DEFAULT_FAMILY, Family, fit_network
 from refusal_clf.training.finetune import FinetuneConfig, predict_logits
 from refusal_clf.training.lexical import fit_lexical
@@ -91,7 +90,7 @@ def cross_fit(
     for number, fold in enumerate(folds):
         path = out / f"fold-{number + 1}.safetensors"
         key = _fingerprint(examples, fold, base, family, config, budget)
-        part = _finished(path, key)
+        part = finished(path, key, ("encoder", "lexical", "tfidf"))
         if part is None:
             report(f"fold {number + 1}/{len(folds)}, left out: {fold.name} ({len(fold.test)} examples)")
             checkpoints = out / f"fold-{number + 1}"
@@ -130,24 +129,20 @@ def _fit_fold(
     return {"encoder": predict_logits(network, tokenizer, test, budget), "lexical": lexical, "tfidf": tfidf}
 
 
-def _finished(path: Path, key: str) -> dict[str, NDArray[np.float32]] | None:
+def finished(path: Path, key: str, names: Sequence[str]) -> dict[str, NDArray[np.float32]] | None:
+    """Return the named scores of a fold that an earlier run with the same fingerprint kept, or None."""
     if not path.is_file():
         return None
     with safe_open(path, "np") as file:
         if (file.metadata() or {}).get("fingerprint") != key:
             return None
-        return {name: file.get_tensor(name) for name in ("encoder", "lexical", "tfidf")}
+        return {name: file.get_tensor(name) for name in names}
 
 
 def _fingerprint(
     examples: Sequence[Example], fold: Fold, base: Path, family: Family, config: FinetuneConfig, budget: TokenBudget
 ) -> str:
     """Identify everything that a fold's scores depend on, so that stale ones are never used again."""
-    state = hashlib.sha256(repr((family, config, budget, PREPARATION_VERSION, FEATURES_VERSION)).encode())
-    for weights in sorted(base.glob("*.safetensors")):
-        state.update(sha256_of(weights).encode())
-    for example in examples:
-        text = example.text
-        state.update(repr((text.rubric, text.prompt, text.response, example.verdict, example.refusal)).encode())
-    state.update(fold.train.tobytes() + fold.test.tobytes())
-    return state.hexdigest()
+    weights = [sha256_of(file) for file in sorted(base.glob("*.safetensors"))]
+    split = hashlib.sha256(fold.train.tobytes() + fold.test.tobytes()).hexdigest()
+    return fingerprint(examples, family, config, budget, FEATURES_VERSION, weights, split)

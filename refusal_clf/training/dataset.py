@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from refusal_clf.reading import read_completions, read_labels
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError, Label
 from refusal_clf.streams import stem_of
-from refusal_clf.text import Prepared, normalise, prepare
+from refusal_clf.text import PREPARATION_VERSION, Prepared, normalise, prepare
 
 IGNORE: Final = -100
 """The index of a label that was not given; PyTorch's cross entropy leaves it out."""
@@ -108,6 +108,18 @@ def _listed(manifest: Path) -> list[Path]:
 def targets(examples: Sequence[Example]) -> NDArray[np.int64]:
     """Return label indices, shape (len(examples), 2): verdict and refusal class, `IGNORE` where not given."""
     return np.array([(example.verdict, example.refusal) for example in examples], np.int64).reshape(-1, 2)
+
+
+def fingerprint(examples: Sequence[Example], *settings: object) -> str:
+    """Return a sha256 over all that is learned from the examples, and the `repr` of settings.
+
+    What a run leaves behind is used again by a later run with the same fingerprint, and by no other.
+    """
+    state = hashlib.sha256(repr((settings, PREPARATION_VERSION)).encode())
+    for example in examples:
+        text = example.text
+        state.update(repr((text.heading, text.prompt, text.response, example.verdict, example.refusal)).encode())
+    return state.hexdigest()
 
 
 def digest(files: Iterable[Path]) -> dict[str, str]:

@@ -7,6 +7,7 @@ an exponential moving average.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError
 from refusal_clf.runtime.tokens import Encoded, TokenBudget, encode
 from refusal_clf.training.checkpoint import load_checkpoint, save_checkpoint
-from refusal_clf.training.dataset import IGNORE, Example, targets
+from refusal_clf.training.dataset import IGNORE, Example, fingerprint, targets
 from refusal_clf.training.network import TwoHeadEncoder, collate, run_by_length
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def finetune(
     steps_per_epoch = math.ceil(len(examples) / config.batch_size)
     total = steps_per_epoch * config.epochs
     average = {name: value.detach().clone() for name, value in network.named_parameters() if value.requires_grad}
-    first = load_checkpoint(checkpoint_dir, network, optimiser, average) if checkpoint_dir else 0
+    run = _fingerprint(network, examples, wanted, config, budget)
+    first = load_checkpoint(checkpoint_dir, network, optimiser, average, run) if checkpoint_dir else 0
     writer = _summary_writer(checkpoint_dir)
     device = next(network.parameters()).device
     step, started = first * steps_per_epoch, time.monotonic()
@@ -115,7 +117,7 @@ def finetune(
                 writer.add_scalar("train/learning_rate", optimiser.param_groups[0]["lr"], step)
         report(f"epoch {epoch + 1}/{config.epochs}: loss {np.mean(losses):.4f}, {time.monotonic() - started:.0f} s")
         if checkpoint_dir is not None:
-            save_checkpoint(checkpoint_dir, network, optimiser, average, epoch + 1)
+            save_checkpoint(checkpoint_dir, network, optimiser, average, epoch + 1, run)
     if writer is not None:
         writer.close()
     network.load_state_dict(average, strict=False)  # what was frozen is not averaged
@@ -141,6 +143,16 @@ def freeze(network: TwoHeadEncoder, n_layers: int) -> None:
     """Keep the embeddings and the lowest `n_layers` as they came: words not in the data keep their meaning."""
     for part in (network.encoder.embeddings, *network.encoder.encoder.layer[:n_layers]):
         part.requires_grad_(False)
+
+
+def _fingerprint(
+    network: TwoHeadEncoder, examples: Sequence[Example], wanted: Tensor, config: FinetuneConfig, budget: TokenBudget
+) -> str:
+    """Identify a run by all that decides its course: data, targets, settings and the weights that it begins with."""
+    weights = hashlib.sha256(wanted.numpy().tobytes())
+    for value in network.state_dict().values():
+        weights.update(value.cpu().numpy().tobytes())
+    return fingerprint(examples, config, budget, weights.hexdigest())
 
 
 def _mask_id(tokenizer: Tokenizer) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -21,8 +23,9 @@ from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Label
 from refusal_clf.runtime.blend import answers, softmax
 from refusal_clf.training.baselines import string_match
 from refusal_clf.training.calibrate import TOLERATED_ERROR, fit_blend, selective_threshold
-from refusal_clf.training.crossfit import OutOfFold
+from refusal_clf.training.crossfit import EVALUATION_FILE, OutOfFold
 from refusal_clf.training.dataset import IGNORE, Example
+from refusal_clf.training.protocols import Fold
 
 OURS: Final = "refusal-clf"
 FAMILIES: Final = {"verdict": (0, slice(0, len(VERDICTS))), "refusal": (1, slice(len(VERDICTS), None))}
@@ -60,6 +63,35 @@ def rater_answers(examples: Sequence[Example], labels: Iterable[Label]) -> NDArr
         if label is not None and label.refusal is not None:
             row[1] = REFUSAL_CLASSES.index(label.refusal)
     return result
+
+
+def evaluate_scores(
+    examples: Sequence[Example],
+    scores: OutOfFold,
+    folds: Sequence[Fold],
+    *,
+    protocol: str,
+    family: str,
+    part: str,
+    raters: Mapping[str, NDArray[np.int64]] | None = None,
+) -> dict[str, Any]:
+    """Return the document that `evaluation.json` holds: how it was tested, and every slice's figures."""
+    return {
+        "schema_version": 1,
+        "protocol": protocol,
+        "family": family,
+        "part": part,
+        "n_examples": len(examples),
+        "folds": [{"left_out": fold.name, "n_train": len(fold.train), "n_test": len(fold.test)} for fold in folds],
+        "results": [figures(data) for data in slices(examples, scores, part=part, raters=raters)],
+    }
+
+
+def write_evaluation(document: dict[str, Any], directory: Path) -> Path:
+    """Write the document into an output directory and return its path."""
+    path = directory / EVALUATION_FILE
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
 
 
 def slices(

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from refusal_clf.records import InputError
+from refusal_clf.runtime.layout import sha256_of
+from refusal_clf.runtime.lexical import FEATURES_VERSION
 from refusal_clf.runtime.tokens import TokenBudget
-from refusal_clf.training.crossfit import OutOfFold, load_out_of_fold
-from refusal_clf.training.dataset import Example, targets
+from refusal_clf.training.crossfit import OutOfFold, finished, load_out_of_fold
+from refusal_clf.training.dataset import Example, fingerprint, targets
 from refusal_clf.training.distil import distil
 from refusal_clf.training.finetune import FinetuneConfig, predict_logits
 from refusal_clf.training.lexical import fit_lexical
-from refusal_clf.training.network import load_network
+from refusal_clf.training.network import NETWORK_FILE, load_network
 from refusal_clf.training.protocols import Fold
 from refusal_clf.training.release import load_base_tokenizer, provenance_of, write_training_dir
 
@@ -64,16 +66,20 @@ def distil_folds(
         if not np.array_equal(teachers.example[rows], fold.test):
             raise InputError(f"fold {number} was made with other labels or folds than these", file=evaluation)
         train, test = ([examples[index] for index in part] for part in (fold.train, fold.test))
-        kept = out / f"fold-{number}.safetensors"
-        last = number == folds[-1][0]
-        if kept.is_file() and not last:
-            parts.append(load_file(kept))
-            continue
         left_out = tuple({example.family for example in test} - {None})
         more = [example for example in unlabelled if not (example.model or "").startswith(left_out)]
+        teacher = evaluation / f"fold-{number}"
+        if not (teacher / NETWORK_FILE).is_file():
+            raise InputError(f"it holds no network of fold {number}", file=evaluation)
+        path = out / f"fold-{number}.safetensors"
+        key = fingerprint([*train, *more], student, config, budget, FEATURES_VERSION, sha256_of(teacher / NETWORK_FILE))
+        kept = finished(path, key, ("encoder", "lexical"))
+        if kept is not None and number != folds[-1][0]:
+            parts.append(kept)
+            continue
         report(f"fold {number}: {len(train)} labelled and {len(more)} unlabelled texts, tested on {fold.name}")
         network, small = distil(
-            load_network(evaluation / f"fold-{number}"),
+            load_network(teacher),
             tokenizer,
             train,
             more,
@@ -87,7 +93,7 @@ def distil_folds(
         lexical = fit_lexical(train, n_bits=student.feature_bits)
         encoder = predict_logits(network, small, test, budget)
         parts.append({"encoder": encoder, "lexical": lexical.logits([example.text for example in test])})
-        save_file(parts[-1], kept)
+        save_file(parts[-1], path, metadata={"fingerprint": key})
     order = np.concatenate([np.flatnonzero(teachers.fold == number - 1) for number, _ in folds])
     scores = replace(
         OutOfFold(**{name: getattr(teachers, name)[order] for name in OutOfFold.__slots__}),
