@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
+
+from refusal_clf.text import Prepared, normalise
+from refusal_clf.training.dataset import Example
 
 Augmentation = Callable[[str, np.random.Generator], str]
 
@@ -91,3 +95,17 @@ AUGMENTATIONS: Final[dict[str, Augmentation]] = {
     for function in (template_remnants, reasoning_block, markdown, upper_case, typos, polite_closing, cut_off)
 }
 """Every augmentation by its name."""
+
+_TRAINED: Final = (markdown, upper_case, typos, polite_closing, polite_closing, cut_off)
+"""Those that text preparation does not undo; the closing, which flips the most verdicts, twice as often."""
+
+
+def rewritten(examples: Sequence[Example], seed: int) -> list[Example]:
+    """Return every example with its response rewritten by an augmentation drawn at random, labels unchanged."""
+    random = np.random.default_rng(seed)
+    return [replace(example, text=_rewrite(example.text, random)) for example in examples]
+
+
+def _rewrite(text: Prepared, random: np.random.Generator) -> Prepared:
+    augment = _TRAINED[int(random.integers(len(_TRAINED)))]
+    return replace(text, response=normalise(augment(text.response, random)))

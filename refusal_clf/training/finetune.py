@@ -1,8 +1,8 @@
 """Fine-tune the two-head encoder: seeded, resumable at each epoch, logged to TensorBoard.
 
 What keeps it from learning the stock phrases of the models it saw: embeddings and lowest layers stay frozen,
-response tokens and whole prompts are dropped at random, labels are smoothed, and the weights that are kept are
-an exponential moving average.
+response tokens and whole prompts are dropped at random, responses are rewritten as users' files have them, labels
+are smoothed, and the weights that are kept are an exponential moving average.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError
 from refusal_clf.runtime.tokens import Encoded, TokenBudget, encode
+from refusal_clf.training.augment import rewritten
 from refusal_clf.training.checkpoint import load_checkpoint, save_checkpoint
 from refusal_clf.training.dataset import IGNORE, Example, fingerprint, targets
 from refusal_clf.training.network import TwoHeadEncoder, collate, run_by_length
@@ -49,6 +50,7 @@ class FinetuneConfig:
     subset_dropout: float = 0.15
     short_share: float = 0.25
     short_budget: int = 80
+    rewritten_share: float = 0.15
     ema_decay: float = 0.99
     refusal_weight: float = 0.7
     seed: int = 0
@@ -165,7 +167,7 @@ def _mask_id(tokenizer: Tokenizer) -> int:
 def _variants(
     tokenizer: Tokenizer, examples: Sequence[Example], config: FinetuneConfig, budget: TokenBudget
 ) -> list[list[Encoded]]:
-    """Encode every text four ways: whole, without its prompt, without its subset, and clipped short."""
+    """Encode every text five ways: whole, without its prompt, without its subset, clipped short, and rewritten."""
     texts = [example.text for example in examples]
     share = config.short_budget / budget.total
     short = TokenBudget(config.short_budget, round(budget.prompt * share), round(budget.response_tail * share))
@@ -174,14 +176,15 @@ def _variants(
         encode(tokenizer, [replace(text, prompt="") for text in texts], budget),
         encode(tokenizer, [replace(text, subset="") for text in texts], budget),
         encode(tokenizer, texts, short),
+        encode(tokenizer, [example.text for example in rewritten(examples, config.seed)], budget),
     ]
 
 
 def _augment(
     variants: list[list[Encoded]], index: int, config: FinetuneConfig, random: np.random.Generator, mask_id: int
 ) -> Encoded:
-    bounds = np.cumsum([config.prompt_dropout, config.subset_dropout, config.short_share])
-    item = variants[(1, 2, 3, 0)[int(np.searchsorted(bounds, random.random(), side="right"))]][index]
+    bounds = np.cumsum([config.prompt_dropout, config.subset_dropout, config.short_share, config.rewritten_share])
+    item = variants[(1, 2, 3, 4, 0)[int(np.searchsorted(bounds, random.random(), side="right"))]][index]
     ids = np.array(item.ids)
     dropped = random.random(len(ids)) < config.token_dropout
     dropped[: item.n_context] = dropped[-1] = False

@@ -12,16 +12,21 @@ from sklearn.linear_model import LogisticRegression
 
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS
 from refusal_clf.runtime.lexical import DEFAULT_BITS, LexicalModel, features
+from refusal_clf.training.augment import rewritten
 from refusal_clf.training.dataset import IGNORE, Example, targets
 
 _INVERSE_REGULARISATION = 10.0
 
 
-def fit_lexical(examples: Sequence[Example], *, n_bits: int = DEFAULT_BITS) -> LexicalModel:
+def fit_lexical(
+    examples: Sequence[Example], *, n_bits: int = DEFAULT_BITS, rewritten_copies: int = 1, seed: int = 0
+) -> LexicalModel:
     """Fit both heads on binary features weighted by inverse document frequency and scaled to unit length.
 
-    A class that never occurs in the data gets a bias so low that it is never answered.
+    Every example is learned from as it is and `rewritten_copies` times rewritten, as users' files have it
+    (`augment.rewritten`). A class that never occurs in the data gets a bias so low that it is never answered.
     """
+    examples = [*examples, *(row for copy in range(rewritten_copies) for row in rewritten(examples, seed + copy))]
     rows = [features(example.text, n_bits) for example in examples]
     counts = np.bincount(np.concatenate(rows), minlength=2**n_bits)
     idf = np.log((1 + len(rows)) / (1 + counts)).astype(np.float32) + 1.0
