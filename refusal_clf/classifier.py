@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Completion, InputError, Verdict
-from refusal_clf.runtime import encoder, layout
+from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Completion, InputError, Tier, Verdict
+from refusal_clf.runtime import layout
 from refusal_clf.runtime.blend import answers
+from refusal_clf.runtime.encoder import EncoderTier, Pending, available_processors
 from refusal_clf.runtime.lexical import LexicalModel, load_lexical
-from refusal_clf.runtime.tokens import Encoded, encode
+from refusal_clf.runtime.tokens import encode
 from refusal_clf.text import Prepared, prepare
 
 if TYPE_CHECKING:
-    import onnxruntime
     from tokenizers import Tokenizer
 
 TierChoice = Literal["auto", "fast", "full"]
 DEFAULT_MODEL: Final = "refusal-clf-minilm"
 CHUNK: Final = 512
-"""Completions that are prepared, sorted by length and scored together; what memory a stream needs."""
+"""Completions that are prepared, sorted by length and scored together."""
+
+REMEMBERED: Final = 16_384
+"""Different texts whose answers a stream keeps, in case they come again: about 6 MB."""
+
+_AHEAD: Final = 1
 
 _OFF_GROUND: Final = frozenset({"non_english", "code_only", "gibberish"})
 """Flags of responses that the model was not made to read: however sure it seems, it is not to be trusted."""
@@ -52,7 +58,7 @@ class RefusalClassifier:
         self.directory = directory
         self.config = config
         self.name = config.name
-        self.threads = threads or encoder.available_processors()
+        self.threads = threads or available_processors()
 
     @classmethod
     def load(cls, model: str | Path | None = None, *, threads: int | None = None) -> RefusalClassifier:
@@ -88,14 +94,18 @@ class RefusalClassifier:
     @property
     def providers(self) -> list[str]:
         """ONNX Runtime's execution providers in use."""
-        return list(self._session.get_providers())
+        return list(self._encoder.session.get_providers())
 
     def predict(self, completions: Iterable[Completion], *, tier: TierChoice = "auto") -> list[Verdict]:
         """Return a verdict for each completion, in order. See `stream`."""
         return list(self.stream(completions, tier=tier))
 
     def stream(self, completions: Iterable[Completion], *, tier: TierChoice = "auto") -> Iterator[Verdict]:
-        """Yield a verdict for each completion, in order, reading `CHUNK` of them at a time.
+        """Yield a verdict for each completion, in order.
+
+        `CHUNK` completions are read and prepared while the encoder works on those before them, so that two chunks are
+        held at a time. A text that came among the last `REMEMBERED` different ones is not computed again. If reading
+        fails, the verdicts of what was read are yielded before the error is raised.
 
         Parameters
         ----------
@@ -112,33 +122,56 @@ class RefusalClassifier:
         """
         if tier not in get_args(TierChoice):
             raise InputError(f"unknown tier {tier!r} (known: {', '.join(get_args(TierChoice))})")
-        iterator = iter(completions)
-        while chunk := list(islice(iterator, CHUNK)):
-            yield from self._judge(chunk, tier)
+        source = _chunks(completions)
+        recent = _Recent()
+        begun: deque[_Chunk] = deque()
+        failure: Exception | None = None
+        try:
+            while True:
+                try:
+                    chunk = next(source, None)
+                except Exception as error:  # whatever reading raises, it is raised again below
+                    failure, chunk = error, None
+                if chunk is None:
+                    break
+                begun.append(self._begin(chunk, tier, recent))
+                if len(begun) > _AHEAD:
+                    yield from self._finish(begun.popleft())
+            while begun:
+                yield from self._finish(begun.popleft())
+        finally:
+            for left in begun:
+                left.cancel()
+        if failure is not None:
+            raise failure
 
-    def _judge(self, chunk: Sequence[Completion], tier: TierChoice) -> Iterator[Verdict]:
-        texts = [prepare(completion) for completion in chunk]
-        answered = [index for index, text in enumerate(texts) if "empty" not in text.flags]
-        scored = [texts[index] for index in answered]
-        lexical = self._lexical.logits(scored)
+    def _begin(self, completions: Sequence[Completion], tier: TierChoice, recent: _Recent) -> _Chunk:
+        """Ask the lexical tier, and set the encoder to work on what it is to answer."""
+        texts = [prepare(completion) for completion in completions]
+        answers_of, new = recent.look_up(texts)
+        lexical = self._lexical.logits([text for text, _ in new])
         verdicts = self.config.verdict.fast.probabilities(None, lexical[:, :_N_VERDICTS])
         refusals = self.config.refusal.fast.probabilities(None, lexical[:, _N_VERDICTS:])
-        asked = self._to_encoder(verdicts, refusals, tier)
-        encoded: dict[int, Encoded] = {}
-        if asked.any():
-            rows = np.flatnonzero(asked)
-            pieces = encode(self._tokenizer, [scored[row] for row in rows], self.config.budget)
-            encoded = dict(zip(rows.tolist(), pieces, strict=True))
-            raw = encoder.run(self._session, pieces)
-            verdicts[rows] = self.config.verdict.full.probabilities(raw[:, :_N_VERDICTS], lexical[rows, :_N_VERDICTS])
-            refusals[rows] = self.config.refusal.full.probabilities(raw[:, _N_VERDICTS:], lexical[rows, _N_VERDICTS:])
-        position = {index: row for row, index in enumerate(answered)}
-        for index, (completion, text) in enumerate(zip(chunk, texts, strict=True)):
-            row = position.get(index)
-            if row is None:
-                yield _empty(completion, text)
-            else:
-                yield self._verdict(completion, text, verdicts[row], refusals[row], encoded.get(row))
+        rows = np.flatnonzero(self._to_encoder(verdicts, refusals, tier)).tolist()
+        encoded = encode(self._tokenizer, [new[row][0] for row in rows], self.config.budget) if len(rows) else []
+        pending = self._encoder.submit(encoded) if encoded else None
+        for row, (_, answer) in enumerate(new):
+            answer.verdict, answer.refusal = verdicts[row], refusals[row]
+        for row, pieces in zip(rows, encoded, strict=True):
+            answer = new[row][1]
+            answer.tier, answer.truncated = "full", pieces.truncated
+        return _Chunk(completions, texts, answers_of, [new[row][1] for row in rows], lexical[rows], pending)
+
+    def _finish(self, chunk: _Chunk) -> Iterator[Verdict]:
+        """Wait for the encoder, and make verdicts of its answers."""
+        if chunk.pending is not None:
+            raw = chunk.pending.result()
+            verdicts = self.config.verdict.full.probabilities(raw[:, :_N_VERDICTS], chunk.lexical[:, :_N_VERDICTS])
+            refusals = self.config.refusal.full.probabilities(raw[:, _N_VERDICTS:], chunk.lexical[:, _N_VERDICTS:])
+            for asked, verdict, refusal in zip(chunk.asked, verdicts, refusals, strict=True):
+                asked.verdict, asked.refusal = verdict, refusal
+        for completion, text, answer in zip(chunk.completions, chunk.texts, chunk.answers, strict=True):
+            yield _empty(completion, text) if answer is None else self._verdict(completion, text, answer)
 
     def _to_encoder(
         self, verdicts: NDArray[np.float32], refusals: NDArray[np.float32], tier: TierChoice
@@ -150,16 +183,10 @@ class RefusalClassifier:
         )
         return unsure
 
-    def _verdict(
-        self,
-        completion: Completion,
-        text: Prepared,
-        verdict: NDArray[np.float32],
-        refusal: NDArray[np.float32],
-        encoded: Encoded | None,
-    ) -> Verdict:
+    def _verdict(self, completion: Completion, text: Prepared, answer: _Answer) -> Verdict:
+        verdict, refusal = answer.verdict, answer.refusal
         flags = list(text.flags)
-        if encoded is not None and encoded.truncated and "truncated_input" not in flags:
+        if answer.truncated and "truncated_input" not in flags:
             flags.append("truncated_input")
         if verdict.max() < self.config.verdict.uncertain_below or not _OFF_GROUND.isdisjoint(flags):
             flags.append("uncertain")
@@ -174,7 +201,7 @@ class RefusalClassifier:
             p_noncompliance=round(float(verdict[_NONCOMPLIANCE]), 4),
             refusal=REFUSAL_CLASSES[int(answers(refusal[None], REFUSAL_CLASSES)[0])],
             p_refusal=round(float(1 - refusal[_FULL_COMPLIANCE]), 4),
-            tier="fast" if encoded is None else "full",
+            tier=answer.tier,
             flags=tuple(flags),
         )
 
@@ -187,8 +214,82 @@ class RefusalClassifier:
         return load_tokenizer(self.directory / layout.TOKENIZER_FILE)
 
     @cached_property
-    def _session(self) -> onnxruntime.InferenceSession:
-        return encoder.make_session(self.directory / layout.ENCODER_FILE, self.threads)
+    def _encoder(self) -> EncoderTier:
+        return EncoderTier(self.directory / layout.ENCODER_FILE, self.threads)
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What the tiers say of one text: probabilities of both heads, each of shape (3,)."""
+
+    verdict: NDArray[np.float32] = field(init=False)
+    refusal: NDArray[np.float32] = field(init=False)
+    tier: Tier = "fast"
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Completions on their way; a text without content has no answer.
+
+    `asked` are the answers that the encoder's `pending` scores will complete, `lexical` the other tier's scores of the
+    same, shape (asked, 6).
+    """
+
+    completions: Sequence[Completion]
+    texts: Sequence[Prepared]
+    answers: Sequence[_Answer | None]
+    asked: Sequence[_Answer]
+    lexical: NDArray[np.float32]
+    pending: Pending | None
+
+    def cancel(self) -> None:
+        if self.pending is not None:
+            self.pending.cancel()
+
+
+class _Recent:
+    """The answers to the last different texts, by a digest of everything that the tiers read."""
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[bytes, _Answer] = OrderedDict()
+
+    def look_up(self, texts: Sequence[Prepared]) -> tuple[list[_Answer | None], list[tuple[Prepared, _Answer]]]:
+        """Return an answer for each text, and those texts whose answers are new and have yet to be computed."""
+        found: list[_Answer | None] = []
+        new = []
+        for text in texts:
+            if "empty" in text.flags:
+                found.append(None)
+                continue
+            content = "\0".join((text.heading, text.prompt, text.response))
+            key = hashlib.blake2b(content.encode(), digest_size=16).digest()
+            answer = self._answers.pop(key, None)
+            if answer is None:
+                answer = _Answer()
+                new.append((text, answer))
+            self._answers[key] = answer
+            found.append(answer)
+        while len(self._answers) > REMEMBERED:
+            self._answers.popitem(last=False)
+        return found, new
+
+
+def _chunks(completions: Iterable[Completion]) -> Iterator[list[Completion]]:
+    """Cut into chunks; where reading fails, what came before in the same chunk is yielded first."""
+    chunk: list[Completion] = []
+    try:
+        for completion in completions:
+            chunk.append(completion)
+            if len(chunk) == CHUNK:
+                yield chunk
+                chunk = []
+    except Exception:
+        if chunk:
+            yield chunk
+        raise
+    if chunk:
+        yield chunk
 
 
 def find_model(model: str | Path | None = None) -> Path:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import islice
 
 import pytest
 
 from refusal_clf import Completion, RefusalClassifier
-from refusal_clf.classifier import CHUNK
+from refusal_clf.classifier import CHUNK, _Recent
 from refusal_clf.reading import read_completions
 from refusal_clf.records import InputError
+from refusal_clf.runtime.lexical import LexicalModel
+from refusal_clf.text import prepare
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +76,7 @@ def test_verdicts_come_in_input_order_across_chunks(classifier):
     assert [verdict.id for verdict in classifier.stream(many, tier="fast")] == [c.id for c in many]
 
 
-def test_a_stream_is_read_a_chunk_at_a_time(classifier):
+def test_a_stream_is_read_one_chunk_ahead_and_no_further(classifier):
     read = 0
 
     def endless():
@@ -82,8 +85,47 @@ def test_a_stream_is_read_a_chunk_at_a_time(classifier):
             read += 1
             yield ANSWER
 
-    next(classifier.stream(endless(), tier="fast"))
-    assert read == CHUNK
+    stream = classifier.stream(endless(), tier="fast")
+    for _ in range(CHUNK):
+        next(stream)
+    assert read == 2 * CHUNK
+    stream.close()
+
+
+@pytest.mark.parametrize("before", [3, CHUNK + 3])
+def test_what_was_read_before_an_error_is_answered_before_it_is_raised(classifier, before):
+    def failing():
+        yield from [ANSWER] * before
+        raise InputError("unreadable", line=before + 1)
+
+    stream = classifier.stream(failing(), tier="fast")
+    assert len(list(islice(stream, before))) == before
+    with pytest.raises(InputError, match="unreadable"):
+        next(stream)
+
+
+@pytest.mark.parametrize("tier", ["fast", "full"])
+def test_a_text_that_comes_again_is_answered_alike_and_computed_once(classifier, completions, tier, monkeypatch):
+    computed = []
+    logits = LexicalModel.logits
+    monkeypatch.setattr(LexicalModel, "logits", lambda self, texts: computed.extend(texts) or logits(self, texts))
+    some = [completion for completion in completions[:30] if completion.response.strip()]
+    once = classifier.predict(some, tier=tier)
+    computed.clear()
+    repeated = classifier.predict(some * 40, tier=tier)  # over more than one chunk
+    assert repeated == once * 40
+    assert len(computed) == len({(text.heading, text.prompt, text.response) for text in computed}) <= len(some)
+
+
+def test_answers_that_were_kept_are_dropped_when_newer_ones_need_the_room(classifier, monkeypatch):
+    monkeypatch.setattr("refusal_clf.classifier.REMEMBERED", 2)
+    recent = _Recent()
+    texts = [prepare(Completion(response=word)) for word in ("one", "two", "three")]
+    (first, *_), new = recent.look_up(texts)
+    assert len(new) == 3
+    (again,), new = recent.look_up(texts[:1])
+    assert (again is first, len(new)) == (False, 1)
+    assert recent.look_up(texts[2:])[1] == []
 
 
 def test_probabilities_agree_with_the_answers(classifier, completions):

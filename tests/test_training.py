@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from refusal_clf import Completion, RefusalClassifier
+from refusal_clf.classifier import load_tokenizer
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError, Label
 from refusal_clf.report.evaluation import evaluation_markdown
 from refusal_clf.text import prepare
@@ -17,7 +19,8 @@ from refusal_clf.text import prepare
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
-from refusal_clf.runtime.tokens import TokenBudget
+from refusal_clf.runtime.encoder import make_session
+from refusal_clf.runtime.tokens import TokenBudget, encode, pad
 from refusal_clf.training import dataset
 from refusal_clf.training.calibrate import fit_blend, selective_threshold
 from refusal_clf.training.crossfit import cross_fit, load_out_of_fold
@@ -276,6 +279,23 @@ def test_a_trained_model_exports_to_onnx_and_scores_like_pytorch(training_dir, e
     truth = [example.label.verdict for example in examples]
     assert np.mean([a == b for a, b in zip(answers["fp32"], truth, strict=True)]) > 0.95
     assert np.mean([a == b for a, b in zip(answers["fp32"], answers["int8"], strict=True)]) > 0.97
+
+
+def test_no_answer_depends_on_what_else_is_in_its_batch(training_dir, examples, tmp_path):
+    export(training_dir, tmp_path, int8=True, report=lambda _line: None)
+    tokenizer = load_tokenizer(tmp_path / "tokenizer.json")
+    encoded = encode(tokenizer, [example.text for example in examples[:24]], BUDGET)
+    session = make_session(tmp_path / "model.onnx")
+    together = session.run(["logits"], pad(encoded))[0]
+    alone = np.concatenate([session.run(["logits"], pad([text]))[0] for text in encoded])
+    assert np.allclose(together, alone, atol=1e-4)
+
+
+def test_eight_bits_need_the_activations_and_say_so(training_dir, tmp_path):
+    shutil.copytree(training_dir, tmp_path / "old")
+    (tmp_path / "old" / "activations.safetensors").unlink()
+    with pytest.raises(InputError, match=r"old: it has no activations\.safetensors"):
+        export(tmp_path / "old", tmp_path / "model", int8=True, report=lambda _line: None)
 
 
 def test_a_model_remembers_what_it_was_made_of(training_dir):

@@ -34,7 +34,7 @@ def _export(
 
     Example: refusal-clf export runs/mine --out models/mine --int8
     """
-    need("train", "torch", "transformers", "onnx", "onnxscript")
+    need("train", "torch", "transformers", "onnx")
     from refusal_clf.training.card import read_evaluation
     from refusal_clf.training.export import export
 

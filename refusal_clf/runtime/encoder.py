@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,19 +19,50 @@ if TYPE_CHECKING:
 
 INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUT: Final = "logits"
-_BATCH_TOKENS: Final = 2048
-"""Padded tokens in a batch: large enough to keep two cores busy, small enough to stay in their cache."""
+_BATCH_TOKENS: Final = 1024
+"""Padded tokens in a batch: enough to fill the vector units, few enough to stay in a core's cache."""
 
 
-def make_session(model: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """Open an encoder; every session of the package is made here.
+class EncoderTier:
+    """An encoder and the threads that run it; safe to share between threads.
 
-    Parameters
-    ----------
-    model
-        An ONNX file.
-    threads
-        Threads within an operator; default: the processors that this process may use.
+    Each thread runs a batch of its own, which shares the work better than all of them in one operator do.
+    """
+
+    def __init__(self, model: Path, threads: int) -> None:
+        self.session = make_session(model)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="refusal-clf")
+
+    def submit(self, texts: Sequence[Encoded]) -> Pending:
+        """Begin to score texts and return at once."""
+        batches = list(_batches(texts))
+        futures = [self._pool.submit(_run, self.session, [texts[index] for index in batch]) for batch in batches]
+        return Pending(len(texts), batches, futures)
+
+
+class Pending:
+    """Scores that are being computed."""
+
+    def __init__(self, n: int, batches: list[list[int]], futures: list[Future[NDArray[np.float32]]]) -> None:
+        self._n = n
+        self._batches = batches
+        self._futures = futures
+
+    def result(self) -> NDArray[np.float32]:
+        """Wait, and return raw scores of shape (texts, 6), in the order of the texts."""
+        scores = np.empty((self._n, 6), np.float32)
+        for indices, future in zip(self._batches, self._futures, strict=True):
+            scores[indices] = future.result()
+        return scores
+
+    def cancel(self) -> None:
+        """Drop the batches that no thread has begun."""
+        for future in self._futures:
+            future.cancel()
+
+
+def make_session(model: Path) -> onnxruntime.InferenceSession:
+    """Open an encoder, an ONNX file, that runs in the thread of its caller; every session is made here.
 
     Raises
     ------
@@ -40,11 +72,9 @@ def make_session(model: Path, threads: int | None = None) -> onnxruntime.Inferen
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or available_processors()
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Threads that spin between operators take the cores from whoever shares the machine, a training run say.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -65,11 +95,8 @@ def available_processors() -> int:
     return os.cpu_count() or 1
 
 
-def run(session: onnxruntime.InferenceSession, texts: Sequence[Encoded]) -> NDArray[np.float32]:
-    """Return raw scores of shape (len(texts), 6), in the order of `texts`."""
-    scores = np.empty((len(texts), 6), np.float32)
-    for indices in _batches(texts):
-        scores[indices] = session.run([OUTPUT], pad([texts[index] for index in indices]))[0]
+def _run(session: onnxruntime.InferenceSession, texts: Sequence[Encoded]) -> NDArray[np.float32]:
+    scores: NDArray[np.float32] = session.run([OUTPUT], pad(texts))[0]
     return scores
 
 

@@ -2,6 +2,7 @@
 
 network.safetensors     weights of encoder and heads
 encoder/config.json     the encoder's architecture (transformers)
+activations.safetensors what goes into its linear layers, for 8 bits
 tokenizer.json, lexical.safetensors, config.json    as in an exported model (`runtime.layout`)
 """
 
@@ -25,8 +26,9 @@ from refusal_clf.records import InputError
 from refusal_clf.runtime.blend import answers
 from refusal_clf.runtime.layout import LEXICAL_FILE, TOKENIZER_FILE, HeadConfig, ModelConfig
 from refusal_clf.runtime.lexical import FEATURES_VERSION, LexicalModel
-from refusal_clf.runtime.tokens import TokenBudget
+from refusal_clf.runtime.tokens import TokenBudget, encode
 from refusal_clf.text import PREPARATION_VERSION
+from refusal_clf.training.activations import record, save_activations
 from refusal_clf.training.calibrate import TOLERATED_ERROR, fit_blend, selective_threshold
 from refusal_clf.training.crossfit import OutOfFold
 from refusal_clf.training.dataset import IGNORE, Example, targets
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _TOLERATED_LOSS: Final = 0.003
+_SHOWN: Final = 400
+"""Examples that the range of the activations is taken from."""
 
 
 def train(
@@ -98,7 +102,7 @@ def train(
         shrink_embeddings(network, pieces)
         tokenizer = shrink_tokenizer(tokenizer, pieces)
     provenance = provenance_of(examples, base, family, config, held_out is not None, data)
-    write_training_dir(out, name, network, tokenizer, lexical, scores, labels, budget, provenance)
+    write_training_dir(out, name, network, tokenizer, lexical, kept, scores, labels, budget, provenance)
 
 
 def write_training_dir(
@@ -107,13 +111,19 @@ def write_training_dir(
     network: TwoHeadEncoder,
     tokenizer: Tokenizer,
     lexical: LexicalModel,
+    examples: Sequence[Example],
     scores: tuple[NDArray[np.float32], NDArray[np.float32]],
     labels: NDArray[np.int64],
     budget: TokenBudget,
     provenance: dict[str, Any],
 ) -> None:
-    """Calibrate both tiers on held-out `scores` (encoder, lexical) and `labels`, and write what `export` reads."""
+    """Calibrate both tiers on held-out `scores` (encoder, lexical) and `labels`, and write what `export` reads.
+
+    Some of the `examples` that were trained on show `export` what the encoder's activations look like.
+    """
     save_network(network, out)
+    shown = np.random.default_rng(0).permutation(len(examples))[:_SHOWN]
+    save_activations(record(network, encode(tokenizer, [examples[index].text for index in shown], budget)), out)
     tokenizer.save(str(out / TOKENIZER_FILE))
     save_lexical(lexical, out / LEXICAL_FILE)
     ModelConfig(
