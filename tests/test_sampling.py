@@ -16,8 +16,8 @@ from refusal_clf.calibration.sampling import (
     SampleUnit,
     allocate,
     draw,
+    expected_variance,
     inclusion_probabilities,
-    uncertainty,
 )
 from refusal_clf.records import InputError
 
@@ -64,7 +64,9 @@ def test_a_stratum_gets_two_and_an_uncertain_one_more():
     units += [SampleUnit(100 + at, "unsure", 0.5) for at in range(100)] + [SampleUnit(200, "single", 0.9)]
     counts = Counter(one.stratum for one in draw(units, 40, "stratified", 0))
     assert counts["single"] == 1
-    assert counts["unsure"] / counts["sure"] == pytest.approx(0.5 / uncertainty(0.999), rel=0.15)
+    assert counts["unsure"] / counts["sure"] == pytest.approx(
+        np.sqrt(0.25 / expected_variance(np.array([0.999]))[0]), rel=0.15
+    )
     assert Counter(one.stratum for one in draw(units, 5, "stratified", 0)) == {"single": 1, "sure": 2, "unsure": 2}
 
 

@@ -97,7 +97,7 @@ def draw(units: Sequence[SampleUnit], n: int, strategy: Strategy, seed: int) -> 
         drawn = _stratified(units, n, random)
     else:
         if strategy == "uncertain":
-            inclusion = inclusion_probabilities(np.array([uncertainty(unit.p_noncompliance) for unit in units]), n)
+            inclusion = inclusion_probabilities(np.sqrt(_variances(units)), n)
             rows = _systematic(inclusion, random)
         else:
             inclusion = np.full(len(units), n / len(units))
@@ -106,13 +106,13 @@ def draw(units: Sequence[SampleUnit], n: int, strategy: Strategy, seed: int) -> 
     return [drawn[place] for place in random.permutation(len(drawn))]
 
 
-def uncertainty(p_noncompliance: float | None) -> float:
-    """Return the standard deviation that a label is expected to have around the classifier's probability, with a floor.
+def expected_variance(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the variance that labels are expected to have around a classifier's probabilities, with a floor.
 
-    The result is in [sqrt(0.02), 0.5].
+    Shape (N,), in [0.02, 0.25].
     """
-    p = 0.5 if p_noncompliance is None else p_noncompliance
-    return sqrt(max(p * (1 - p), _MIN_VARIANCE))
+    variance: NDArray[np.float64] = np.maximum(probability * (1 - probability), _MIN_VARIANCE)
+    return variance
 
 
 def inclusion_probabilities(sizes: NDArray[np.float64], n: int) -> NDArray[np.float64]:
@@ -160,13 +160,19 @@ def allocate(counts: Sequence[int], deviations: Sequence[float], n: int) -> list
     return sizes
 
 
+def _variances(units: Sequence[SampleUnit]) -> NDArray[np.float64]:
+    return expected_variance(
+        np.array([0.5 if unit.p_noncompliance is None else unit.p_noncompliance for unit in units])
+    )
+
+
 def _stratified(units: Sequence[SampleUnit], n: int, random: np.random.Generator) -> list[Drawn]:
     pooled = _pooled(Counter(unit.stratum for unit in units), n)
     members: dict[str, list[SampleUnit]] = {}
     for unit in units:
         members.setdefault(POOLED if unit.stratum in pooled else unit.stratum, []).append(unit)
     groups = list(members.values())
-    deviations = [sqrt(sum(uncertainty(unit.p_noncompliance) ** 2 for unit in g) / len(g)) for g in groups]
+    deviations = [sqrt(float(_variances(group).mean())) for group in groups]
     sizes = allocate([len(group) for group in groups], deviations, n)
     return [
         Drawn(group[row].index, size / len(group), name)
