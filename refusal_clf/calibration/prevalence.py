@@ -231,6 +231,33 @@ def rogan_gladen(answers: NDArray[np.bool_], domain: NDArray[np.bool_], sample: 
     return Estimate(interval, "Rogan-Gladen", _effective_n(rate, variance, int(domain.sum())))
 
 
+def expected_half_width(scores: Floats, inclusion: Floats, domain: NDArray[np.bool_], inflation: float) -> float:
+    """Return about what half of the interval of `corrected` will measure for labels that are not drawn yet.
+
+    Parameters
+    ----------
+    scores
+        The classifier's probabilities, shape (N,).
+    inclusion
+        The probability with which each completion will be labelled, shape (N,), in (0, 1].
+    domain
+        Which completions are in the group, shape (N,).
+    inflation
+        As in `Correction`, from earlier labels; 1 believes the classifier.
+    """
+    n, promised = float(inclusion.sum()), expected_variance(scores)
+    counted = 1 / inclusion - 1
+    if not counted[domain].any():
+        return 0.0
+    of_label = float(counted @ promised / counted.sum())
+    made = inflation * n * of_label
+    prior = _PRIOR_LABELS * float(promised.mean())
+    learned = (max(made + _UNSEEN_ERRORS, _LEAST_ERRORS) + prior) / (n * of_label + prior)
+    variance = learned * float(counted[domain] @ promised[domain]) / int(domain.sum()) ** 2
+    freedom = min(made, max(float(inclusion[domain].sum()) - 1, 0.0)) + _PRIOR_LABELS
+    return t_quantile((1 + _CONFIDENCE) / 2, freedom) * sqrt(variance)
+
+
 def _variance(sample: Sample, members: NDArray[np.bool_], deviations: Floats) -> tuple[float, float]:
     """Return the variance of a group's weighted mean and Satterthwaite's degrees of freedom of it.
 

@@ -91,19 +91,56 @@ def draw(units: Sequence[SampleUnit], n: int, strategy: Strategy, seed: int) -> 
     if n < 1:
         raise InputError(f"cannot draw {n} completions")
     random = np.random.default_rng(seed)
-    if n >= len(units):
-        drawn = [Drawn(unit.index, 1.0, unit.stratum) for unit in units]
-    elif strategy == "stratified":
-        drawn = _stratified(units, n, random)
+    plan = plan_draw(units, n, strategy)
+    if strategy == "uncertain":
+        rows = _systematic(plan.inclusion, random)
     else:
-        if strategy == "uncertain":
-            inclusion = inclusion_probabilities(np.sqrt(_variances(units)), n)
-            rows = _systematic(inclusion, random)
-        else:
-            inclusion = np.full(len(units), n / len(units))
-            rows = random.choice(len(units), n, replace=False)
-        drawn = [Drawn(units[row].index, float(inclusion[row]), units[row].stratum) for row in rows]
-    return [drawn[place] for place in random.permutation(len(drawn))]
+        rows = np.concatenate(
+            [random.choice(rows, plan.sizes[name], replace=False) for name, rows in plan.members.items()]
+        )
+    name_of = {row: name for name, rows in plan.members.items() for row in rows} if strategy == "stratified" else {}
+    return [
+        Drawn(units[row].index, float(plan.inclusion[row]), name_of.get(row, units[row].stratum))
+        for row in random.permutation(rows).tolist()
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A draw before it is made.
+
+    Attributes
+    ----------
+    inclusion
+        The probability with which each unit is drawn, shape (N,).
+    members
+        Rows of the units of each stratum that is sampled on its own; one for all unless stratified.
+    sizes
+        How many are drawn of each.
+    """
+
+    inclusion: NDArray[np.float64]
+    members: dict[str, list[int]]
+    sizes: dict[str, int]
+
+
+def plan_draw(units: Sequence[SampleUnit], n: int, strategy: Strategy) -> Plan:
+    """Return what `draw` with the same arguments would do, without drawing."""
+    n = min(n, len(units))
+    pooled = _pooled(Counter(unit.stratum for unit in units), n) if strategy == "stratified" else set()
+    members: dict[str, list[int]] = {}
+    for row, unit in enumerate(units):
+        name = "" if strategy != "stratified" else POOLED if unit.stratum in pooled else unit.stratum
+        members.setdefault(name, []).append(row)
+    variances = _variances(units)
+    if strategy == "uncertain":
+        return Plan(inclusion_probabilities(np.sqrt(variances), n), members, {"": n})
+    deviations = [sqrt(float(variances[rows].mean())) for rows in members.values()]
+    sizes = dict(zip(members, allocate([len(rows) for rows in members.values()], deviations, n), strict=True))
+    inclusion = np.empty(len(units))
+    for name, rows in members.items():
+        inclusion[rows] = sizes[name] / len(rows)
+    return Plan(inclusion, members, sizes)
 
 
 def expected_variance(probability: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -164,21 +201,6 @@ def _variances(units: Sequence[SampleUnit]) -> NDArray[np.float64]:
     return expected_variance(
         np.array([0.5 if unit.p_noncompliance is None else unit.p_noncompliance for unit in units])
     )
-
-
-def _stratified(units: Sequence[SampleUnit], n: int, random: np.random.Generator) -> list[Drawn]:
-    pooled = _pooled(Counter(unit.stratum for unit in units), n)
-    members: dict[str, list[SampleUnit]] = {}
-    for unit in units:
-        members.setdefault(POOLED if unit.stratum in pooled else unit.stratum, []).append(unit)
-    groups = list(members.values())
-    deviations = [sqrt(float(_variances(group).mean())) for group in groups]
-    sizes = allocate([len(group) for group in groups], deviations, n)
-    return [
-        Drawn(group[row].index, size / len(group), name)
-        for (name, group), size in zip(members.items(), sizes, strict=True)
-        for row in random.choice(len(group), size, replace=False)
-    ]
 
 
 def _pooled(counts: Counter[str], n: int) -> set[str]:
