@@ -152,6 +152,11 @@ def probability(verdict: Verdict, target: Target) -> float:
     return 1 - p
 
 
+def counting(scored: Sequence[Scored]) -> list[int]:
+    """Return the places of the completions that count in rates: those with a response."""
+    return [place for place, one in enumerate(scored) if "empty" not in one.verdict.flags]
+
+
 def assess(scored: Sequence[Scored], labels: Mapping[int, Label], target: Target) -> Assessment:
     """Hold one judge's labels against the classifier's answers.
 
@@ -169,7 +174,7 @@ def assess(scored: Sequence[Scored], labels: Mapping[int, Label], target: Target
     InputError
         If fewer than two labels are left, or they cannot be weighed (`design.weigh`).
     """
-    used = [place for place, one in enumerate(scored) if "empty" not in one.verdict.flags]
+    used = counting(scored)
     verdicts = [scored[place].verdict for place in used]
     answers = _Answers(
         np.array([probability(verdict, target) for verdict in verdicts]),
@@ -201,13 +206,13 @@ def assess(scored: Sequence[Scored], labels: Mapping[int, Label], target: Target
         reliability=tuple(_reliability(scores, sample)),
         correction=correction,
         groups=tuple(
-            _group(key, members, answers, sample, given, correction) for key, members in _memberships(verdicts).items()
+            _group(key, members, answers, sample, given, correction) for key, members in memberships(verdicts).items()
         ),
     )
 
 
-def _memberships(verdicts: Sequence[Verdict]) -> dict[GroupKey, NDArray[np.bool_]]:
-    """Return which completions belong to each group, in the order of reports."""
+def memberships(verdicts: Sequence[Verdict]) -> dict[GroupKey, NDArray[np.bool_]]:
+    """Return which completions belong to each group, arrays of shape (N,), in the order of reports."""
     members: dict[GroupKey, list[int]] = {}
     for row, verdict in enumerate(verdicts):
         names = (verdict.subset, verdict.category, verdict.subcategory)

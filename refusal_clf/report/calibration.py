@@ -43,14 +43,14 @@ def calibration_markdown(document: dict[str, Any], *, details: bool = False) -> 
 
 def sheets(document: dict[str, Any], *, details: bool = False) -> Iterator[Sheet]:
     """Yield the tables: rates by each method, agreement with advice, the confusion and the reliability curve."""
-    groups = list(_shown(document["groups"], details=details))
+    groups = list(shown_groups(document["groups"], details=details))
     judge, rate = document["judge"], _RATE[document["target"]]
     yield Sheet(
         f"{rate.capitalize()} rate that {printable(judge, 40)} would find, in %",
         ("group", "n", "labels", "classifier", "judge alone", "corrected", "worth", "Rogan-Gladen"),
         tuple(
             (
-                _name(group),
+                group_name(group),
                 f"{group['n']:,}",
                 f"{group['n_labels']:,}",
                 f"{100 * group['classifier_rate']:.1f}",
@@ -68,7 +68,7 @@ def sheets(document: dict[str, Any], *, details: bool = False) -> Iterator[Sheet
         ("group", "advice", "because", "agreement, %", "kappa"),
         tuple(
             (
-                _name(group),
+                group_name(group),
                 group["advice"],
                 group["reason"],
                 _interval(group["agreement"]),
@@ -126,7 +126,7 @@ def sentences(document: dict[str, Any]) -> Iterator[str]:
         yield f"drift: {drift['verdict']}"
 
 
-def _shown(groups: list[dict[str, Any]], *, details: bool) -> Iterator[dict[str, Any]]:
+def shown_groups(groups: list[dict[str, Any]], *, details: bool) -> Iterator[dict[str, Any]]:
     """Leave out subcategories unless wanted, and a subset's total where it is the whole file."""
     whole = groups[0]
     for group in groups:
@@ -135,7 +135,7 @@ def _shown(groups: list[dict[str, Any]], *, details: bool) -> Iterator[dict[str,
             yield group
 
 
-def _name(group: dict[str, Any]) -> str:
+def group_name(group: dict[str, Any]) -> str:
     """Return a group's own name, indented below its total's."""
     if group["subcategory"] is not None:
         return f"    {group['subcategory']}"
