@@ -134,7 +134,7 @@ def test_a_plan_says_calls_by_strategy_and_stratum_and_what_it_rests_on(results:
     pilot = labels(tmp_path / "pilot.jsonl", LABELLED[:60])
     outcome = run("plan", results, "--half-width", "0.05", "--labels", pilot)
     assert outcome.status == 0
-    assert "60 of them made" in outcome.out
+    assert "counted in the calls: 60" in outcome.out
     assert "original / underspecified" in outcome.out
 
 

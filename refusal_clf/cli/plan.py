@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _BELIEVED = (
     "no labels were given: planned from the classifier's own probabilities, since a model directory keeps no figures "
-    "of its validation; on a model that it never saw it may be less sure than it says. Label 50, plan again with --labels"
+    "of its validation; on a model that it never saw it may be less sure than it says. Label 50 and give --labels"
 )
 
 

@@ -18,6 +18,7 @@ def print_plan(document: dict[str, Any], file: TextIO | None = None) -> None:
     """Print tables and notes to a terminal or a pipe (default: standard output)."""
     print_sheets(_sheets(document), file)
     console = make_console(file or sys.stdout)
+    console.print(Text(_totals(document)), soft_wrap=True)
     for note in document["notes"]:
         console.print(Text(f"! {printable(note, limit=400)}", style="yellow"), soft_wrap=True)
 
@@ -25,7 +26,14 @@ def print_plan(document: dict[str, Any], file: TextIO | None = None) -> None:
 def plan_markdown(document: dict[str, Any]) -> str:
     """Return tables and notes as GitHub-flavoured Markdown."""
     notes = "\n".join(f"- Note: {markdown_cell(note, limit=400)}" for note in document["notes"])
-    return sheets_markdown(_sheets(document)) + "\n" + notes + "\n"
+    return sheets_markdown(_sheets(document)) + f"\n- {markdown_cell(_totals(document), limit=400)}\n{notes}\n"
+
+
+def _totals(document: dict[str, Any]) -> str:
+    return (
+        f"completions: {document['n']:,} · labels at hand, counted in the calls: {document['pilot_labels']:,} · squared "
+        f"errors {document['inflation']:.2f} times what the classifier's probabilities promise"
+    )
 
 
 def _sheets(document: dict[str, Any]) -> Iterator[Sheet]:
@@ -34,8 +42,7 @@ def _sheets(document: dict[str, Any]) -> Iterator[Sheet]:
     names = tuple(one["strategy"] for one in strategies)
     calls = [*((one["strategy"], one["n"]) for one in strategies), ("judge alone, uniform", document["judge_only"])]
     yield Sheet(
-        f"Judge calls for ± {100 * document['half_width']:.1f} points on {n:,} completions, "
-        f"{document['pilot_labels']:,} of them made",
+        f"Judge calls for ± {100 * document['half_width']:.1f} points",
         ("drawn", "calls", "of the file, %"),
         tuple((name, f"{count:,}", f"{100 * count / n:.0f}") for name, count in calls),
         names=1,
