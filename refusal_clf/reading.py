@@ -13,10 +13,20 @@ from typing import Any, Final, Literal, cast
 
 import numpy as np
 
+from refusal_clf.calibration.sampling import STRATEGIES
 from refusal_clf.fields import FieldError, Fields, MissingFieldError, fold_names, read_fields, text_of
 from refusal_clf.formats import Row, SkippedRow, is_table, read_rows
 from refusal_clf.formats import skipped as skip_row
-from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Completion, InputError, Label, RefusalName, VerdictName
+from refusal_clf.records import (
+    REFUSAL_CLASSES,
+    VERDICTS,
+    Completion,
+    InputError,
+    Label,
+    RefusalName,
+    Sampled,
+    VerdictName,
+)
 from refusal_clf.streams import check_readable, name_of, stem_of
 from refusal_clf.suites import SuiteMetadata, known_suite, place
 
@@ -74,7 +84,8 @@ def read_labels(path: Path, *, column: str | None = None) -> Iterator[Label]:
 
     A row names its completion by `id`, or by prompt and response, and gives `verdict` or `refusal` or both; the
     field `human` of XSTest files is a refusal class whose judge is "human". Null, and `neither` as a refusal class,
-    are no label; a row all of whose labels are such is left out.
+    are no label; a row all of whose labels are such is left out. Rows that were drawn for labelling say how in
+    `strategy`, `stratum` and `inclusion_probability`.
 
     Parameters
     ----------
@@ -206,7 +217,9 @@ def _labels(path: Path, column: str | None) -> Iterator[Label]:
             raise InputError(found.reason, file=name, line=found.line)
         row, fields = found
         try:
-            verdict, refusal, judge = _read_label(fold_names(row.values), fields, column)
+            values = fold_names(row.values)
+            verdict, refusal, judge = _read_label(values, fields, column)
+            sampled = _read_sampled(values)
         except FieldError as error:
             raise InputError(str(error), file=name, line=row.line) from error
         if verdict is None and refusal is None:
@@ -217,7 +230,7 @@ def _labels(path: Path, column: str | None) -> Iterator[Label]:
             )
         if (bad := _repeated(seen, row, fields, judge)) is not None:
             raise InputError(bad.reason, file=name, line=row.line)
-        yield Label(_completion(fields), verdict, refusal, judge, source)
+        yield Label(_completion(fields), verdict, refusal, judge, source, sampled)
 
 
 def _read_label(
@@ -235,6 +248,21 @@ def _read_label(
     if "human" in values:
         return None, _refusal(values["human"], "human"), "human"
     raise FieldError(f"no field 'verdict', 'refusal' or 'human' (found: {', '.join(values)})")
+
+
+def _read_sampled(values: dict[str, Any]) -> Sampled | None:
+    strategy, chance = text_of(values.get("strategy")), values.get("inclusion_probability")
+    if strategy is None and text_of(chance) is None:
+        return None
+    try:
+        probability = float(chance)  # type: ignore[arg-type]  # a table's cell is text
+    except (TypeError, ValueError):
+        probability = 0.0
+    if not 0 < probability <= 1:
+        raise FieldError(f"field 'inclusion_probability' is {str(chance)[:40]!r}, not a number above 0 and up to 1")
+    if strategy not in STRATEGIES:
+        raise FieldError(f"field 'strategy' is {str(strategy)[:40]!r}, not one of {', '.join(STRATEGIES)}")
+    return Sampled(strategy, text_of(values.get("stratum")) or "", probability)
 
 
 def _verdict(value: object, subset: str | None) -> VerdictName | None:

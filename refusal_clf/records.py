@@ -93,10 +93,20 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampled:
+    """How a labelled completion came to be drawn (`calibration.sampling`): strategy, stratum, and with what chance."""
+
+    strategy: str
+    stratum: str
+    inclusion_probability: float
+
+
+@dataclass(frozen=True, slots=True)
 class Label:
     """A judge's or a person's label of one completion; `verdict` or `refusal` or both are given.
 
     `source` is the labels file's name without its ending: it tells label sets apart where rows name no model.
+    `sampled` is None for labels that do not say how they were drawn.
     """
 
     completion: Completion
@@ -104,3 +114,4 @@ class Label:
     refusal: RefusalName | None
     judge: str
     source: str = ""
+    sampled: Sampled | None = None

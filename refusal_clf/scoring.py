@@ -12,7 +12,17 @@ from refusal_clf.records import FLAGS, Completion, Verdict
 from refusal_clf.statistics import wilson_interval
 from refusal_clf.summary import Group, Report
 
-__all__ = ["COCONOT_COLUMNS", "Group", "GroupCounter", "Report", "Scorer", "coconot_rows", "score", "summarise"]
+__all__ = [
+    "COCONOT_COLUMNS",
+    "Group",
+    "GroupCounter",
+    "Report",
+    "Scorer",
+    "coconot_rows",
+    "group_order",
+    "score",
+    "summarise",
+]
 
 COCONOT_COLUMNS: Final = ("Category", "full_compliance", "partial_refusal", "full_refusal", "average_score")
 """The header of the table that CoCoNot's own score script writes."""
@@ -154,7 +164,9 @@ def _report(
         if key.category is None and key.subcategory is None:
             totals.update(tally)
     flags = {name: totals[name] for name in FLAGS}
-    groups = [_group(key, tallies[key], _macro(key, tallies)) for key in sorted(tallies, key=_order)]
+    groups = [
+        _group(key, tallies[key], _macro(key, tallies)) for key in sorted(tallies, key=lambda key: group_order(*key))
+    ]
     return Report(
         tuple(groups), classifier, sha256, totals["n"], totals["empty"], totals["uncertain"], flags, by_model, model
     )
@@ -197,7 +209,7 @@ def _macro(key: _Key, tallies: _Tallies) -> float | None:
         return None
     rates = [
         tally["compliance"] / tally["n"]
-        for other, tally in sorted(tallies.items(), key=lambda item: _order(item[0]))
+        for other, tally in sorted(tallies.items(), key=lambda item: group_order(*item[0]))
         if other[:2] == key[:2] and other.category is not None and other.subcategory is None and tally["n"]
     ]
     return sum(rates) / len(rates) if rates else None
@@ -207,12 +219,13 @@ def _share(count: int, n: int) -> float | None:
     return count / n if n else None
 
 
-def _order(key: _Key) -> tuple[Any, ...]:
+def group_order(suite: str, subset: str | None, category: str | None, subcategory: str | None) -> tuple[Any, ...]:
+    """Return what groups are sorted by: the published order of names, each total before its parts."""
     return (
-        key.suite,
-        _place(key.subset, _SUBSETS),
-        _place(key.category, rubrics.CATEGORIES),
-        _place(key.subcategory, tuple(rubrics.SUBCATEGORIES)),
+        suite,
+        _place(subset, _SUBSETS),
+        _place(category, rubrics.CATEGORIES),
+        _place(subcategory, tuple(rubrics.SUBCATEGORIES)),
     )
 
 

@@ -1,12 +1,18 @@
-"""Intervals for rates, in closed form: the base install has no SciPy, and a report needs hundreds of them."""
+"""Intervals and tests in closed form: the base install has no SciPy, and a report needs hundreds of them."""
 
 from __future__ import annotations
 
-from math import sqrt
+from functools import lru_cache
+from math import comb, exp, inf, lgamma, pi, sqrt, tan
 from statistics import NormalDist
 
+import numpy as np
+from numpy.typing import NDArray
 
-def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float] | None:
+
+def wilson_interval(
+    successes: float, n: float, confidence: float = 0.95, *, df: float = inf
+) -> tuple[float, float] | None:
     """Return Wilson's score interval of a binomial proportion.
 
     It keeps close to its nominal coverage for the small groups and the rates near 0 and 1 that refusal
@@ -16,9 +22,13 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     Parameters
     ----------
     successes, n
-        Counts, 0 <= successes <= n.
+        Counts, 0 <= successes <= n; fractional where `n` is an effective sample size of an unequal or finite sample
+        (Franco et al. 2019, "Comparative Study of Confidence Intervals for Proportions in Complex Sample Surveys",
+        Journal of Survey Statistics and Methodology 7:334).
     confidence
         Nominal coverage, in (0, 1).
+    df
+        Degrees of freedom that the effective sample size was estimated with; Student's quantile replaces the normal.
 
     Returns
     -------
@@ -31,7 +41,7 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     """
     if n == 0:
         return None
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    z = t_quantile((1 + confidence) / 2, df)
     rate = successes / n
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
@@ -39,3 +49,72 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     low = 0.0 if successes == 0 else min(max(centre - reach, 0.0), rate)
     high = 1.0 if successes == n else max(min(centre + reach, 1.0), rate)
     return low, high
+
+
+@lru_cache(maxsize=1024)
+def t_quantile(probability: float, df: float) -> float:
+    """Return the quantile of Student's t distribution, to about six digits.
+
+    With t = sqrt(df) tan(a) the density becomes proportional to cos(a) ** (df - 1), which Gauss-Legendre quadrature
+    integrates well and bisection inverts.
+
+    Parameters
+    ----------
+    probability
+        In [0.5, 1).
+    df
+        At least 1; from 2000 on the normal quantile is taken.
+    """
+    if df >= 2000:
+        return NormalDist().inv_cdf(probability)
+    scale = exp(lgamma((df + 1) / 2) - lgamma(df / 2)) / sqrt(pi)
+    nodes, weights = _quadrature()
+    low, high = 0.0, pi / 2
+    for _ in range(40):
+        middle = (low + high) / 2
+        density = np.cos(middle / 2 * (nodes + 1)) ** (df - 1)
+        if 0.5 + scale * middle / 2 * float(weights @ density) < probability:
+            low = middle
+        else:
+            high = middle
+    return sqrt(df) * tan(low)
+
+
+@lru_cache(maxsize=1)
+def _quadrature() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    nodes, weights = np.polynomial.legendre.leggauss(64)
+    return nodes, weights
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Return the exact two-sided p-value of McNemar's test.
+
+    Parameters
+    ----------
+    only_first, only_second
+        Pairs in which only the one, or only the other, of two answers is positive.
+
+    References
+    ----------
+    McNemar 1947, Psychometrika 12:153; with the binomial distribution in place of its approximation.
+    """
+    n, least = only_first + only_second, min(only_first, only_second)
+    tail = sum(comb(n, k) for k in range(least + 1))
+    return min(1.0, tail / 2 ** (n - 1)) if n else 1.0
+
+
+def difference_interval(
+    first: float, first_limits: tuple[float, float], second: float, second_limits: tuple[float, float]
+) -> tuple[float, float]:
+    """Return the interval of the difference ``second - first`` of two independent rates from the interval of each.
+
+    References
+    ----------
+    Newcombe 1998, "Interval Estimation for the Difference between Independent Proportions", Statistics in Medicine
+    17:873, method 10: squared distances to the limits add up.
+    """
+    (low_1, high_1), (low_2, high_2) = first_limits, second_limits
+    difference = second - first
+    below = sqrt((second - low_2) ** 2 + (high_1 - first) ** 2)
+    above = sqrt((high_2 - second) ** 2 + (first - low_1) ** 2)
+    return difference - below, difference + above

@@ -29,18 +29,18 @@ class Interval:
         return {name: round(getattr(self, name), 5) for name in ("estimate", "ci_low", "ci_high")}
 
 
-def agreement(truth: Labels, answer: Labels) -> float:
-    """Return the share of equal labels, in [0, 1]; both arrays have shape (n,)."""
-    return float(np.mean(truth == answer))
+def agreement(truth: Labels, answer: Labels, weights: Floats | None = None) -> float:
+    """Return the share of equal labels, in [0, 1]; all arrays have shape (n,)."""
+    return float(np.average(truth == answer, weights=weights))
 
 
-def kappa(truth: Labels, answer: Labels) -> float:
+def kappa(truth: Labels, answer: Labels, weights: Floats | None = None) -> float:
     """Return Cohen's kappa (Cohen 1960), in [-1, 1]; 1.0 if both give one and the same label throughout."""
-    table = confusion(truth, answer)
-    total = table.sum()
+    table = confusion(truth, answer, weights)
+    total = float(table.sum())
     expected = float(table.sum(1) @ table.sum(0)) / total**2
     observed = float(np.trace(table)) / total
-    return 1.0 if expected == 1.0 else (observed - expected) / (1 - expected)
+    return 1.0 if expected > 1 - 1e-12 else (observed - expected) / (1 - expected)
 
 
 def macro_f1(truth: Labels, answer: Labels) -> float:
@@ -51,13 +51,13 @@ def macro_f1(truth: Labels, answer: Labels) -> float:
     return float(f1[support > 0].mean())
 
 
-def confusion(truth: Labels, answer: Labels) -> NDArray[np.int64]:
-    """Return counts of shape (k, k), truth in rows, k one more than the largest label."""
+def confusion(truth: Labels, answer: Labels, weights: Floats | None = None) -> NDArray[Any]:
+    """Return counts, or sums of weights, of shape (k, k), truth in rows, k one more than the largest label."""
     k = int(max(truth.max(), answer.max())) + 1
-    return np.bincount(truth * k + answer, minlength=k * k).reshape(k, k)
+    return np.bincount(truth * k + answer, weights, minlength=k * k).reshape(k, k)
 
 
-def expected_calibration_error(probability: Floats, correct: NDArray[np.bool_]) -> float:
+def expected_calibration_error(probability: Floats, correct: NDArray[np.bool_], weights: Floats | None = None) -> float:
     """Return the ECE over 15 equal-width bins (Guo et al. 2017, arXiv:1706.04599, equation 3), in [0, 1].
 
     Parameters
@@ -66,10 +66,13 @@ def expected_calibration_error(probability: Floats, correct: NDArray[np.bool_]) 
         Shape (n,): what the answer was said to be worth.
     correct
         Shape (n,): whether it was right.
+    weights
+        Shape (n,): what each row stands for; default: the same for all.
     """
+    counted = np.ones(len(probability)) if weights is None else weights
     bins = np.minimum((probability * ECE_BINS).astype(np.int64), ECE_BINS - 1)
-    gap = np.bincount(bins, weights=probability - correct, minlength=ECE_BINS)
-    return float(np.abs(gap).sum() / len(probability))
+    gap = np.bincount(bins, weights=(probability - correct) * counted, minlength=ECE_BINS)
+    return float(np.abs(gap).sum() / counted.sum())
 
 
 def brier(probabilities: Floats, truth: Labels) -> float:

@@ -11,6 +11,7 @@ import typer
 
 from refusal_clf.cli.choices import Base, Epochs, FamilyChoice, FrozenLayers, LabelPaths, LearningRate, MaxTokens, Seed
 from refusal_clf.cli.extras import need
+from refusal_clf.cli.labels import labels_at
 from refusal_clf.cli.progress import say
 from refusal_clf.records import InputError, Label
 
@@ -84,17 +85,10 @@ def _evaluate(
 
 def _raters(options: Iterable[str]) -> dict[str, list[Label]]:
     """Read `NAME=FILE[:COLUMN]`; a folder stands for all of its `.jsonl` files, a name given twice for both files."""
-    from refusal_clf.reading import read_labels
-
     found: dict[str, list[Label]] = {}
     for option in options:
         name, _, place = option.partition("=")
-        path, _, column = place.rpartition(":")
-        if not path or "/" in column:
-            path, column = place, ""
         if not name or not place:
             raise InputError(f"--rater is '{option}', not NAME=FILE or NAME=FILE:COLUMN")
-        files = sorted(Path(path).glob("*.jsonl")) if Path(path).is_dir() else [Path(path)]
-        for file in files:
-            found.setdefault(name, []).extend(read_labels(file, column=column or None))
+        found.setdefault(name, []).extend(labels_at(place))
     return found

@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, TextIO
 
-from rich import box
-from rich.table import Table
-
-from refusal_clf.report.escaping import markdown_cell, printable
-from refusal_clf.report.terminal import make_console
+from refusal_clf.report.sheets import Sheet, print_sheets, sheets_markdown
 
 _FAMILIES = {"verdict": "Verdict under CoCoNot's rubric", "refusal": "Refusal class (XSTest's taxonomy)"}
 _OURS = "refusal-clf"
 
 
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """A titled table of text; the first two columns are names and the others figures."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
 def print_evaluation(document: dict[str, Any], file: TextIO | None = None) -> None:
     """Print the tables of a document to a terminal or a pipe (default: standard output)."""
-    console = make_console(file or sys.stdout)
-    for sheet in sheets(document):
-        table = Table(title=sheet.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-        for index, column in enumerate(sheet.columns):
-            table.add_column(column, justify="left" if index < 2 else "right", overflow="fold")
-        for previous, row in zip(("", *(row[0] for row in sheet.rows)), sheet.rows, strict=False):
-            table.add_row(printable("" if row[0] == previous else row[0]), *row[1:])
-        console.print(table)
-        console.print()
+    print_sheets(sheets(document), file)
 
 
 def evaluation_markdown(document: dict[str, Any]) -> str:
     """Return the tables of a document as GitHub-flavoured Markdown."""
-    blocks = []
-    for sheet in sheets(document):
-        lines = [sheet.columns, tuple("---" if i < 2 else "---:" for i in range(len(sheet.columns))), *sheet.rows]
-        body = "\n".join("| " + " | ".join(markdown_cell(cell) for cell in line) + " |" for line in lines)
-        blocks.append(f"**{sheet.title}**\n\n{body}")
-    return "\n\n".join(blocks) + "\n"
+    return sheets_markdown(sheets(document))
 
 
 def sheets(document: dict[str, Any]) -> Iterator[Sheet]:

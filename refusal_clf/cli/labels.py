@@ -1,0 +1,26 @@
+"""Where labels are, as an option says it: a file or folder, and the column to take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from refusal_clf.records import InputError, Label
+
+
+def labels_at(place: str) -> list[Label]:
+    """Read `FILE[:COLUMN]`; a folder stands for all of its `.jsonl` files.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or one of its rows is unusable.
+    """
+    from refusal_clf.reading import read_labels
+
+    path, _, column = place.rpartition(":")
+    if not path or "/" in column:
+        path, column = place, ""
+    files = sorted(Path(path).glob("*.jsonl")) if Path(path).is_dir() else [Path(path)]
+    if not files:
+        raise InputError("no .jsonl file in this folder", file=path)
+    return [label for file in files for label in read_labels(file, column=column or None)]
