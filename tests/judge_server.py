@@ -58,6 +58,8 @@ Behaviour = Callable[[int, dict[str, Any]], Reply]
 class JudgeServer:
     """Counts and keeps what it is asked; `answered` counts the questions that got an answer by what they are about."""
 
+    has_batches = True
+
     def __init__(self, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
         self.requests: list[dict[str, Any]] = []
@@ -177,7 +179,7 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
             if self.path == "/v1/chat/completions":
                 body = json.loads(content)
                 self._send(server.chat(body, self.headers["Authorization"]), question_of(body))
-            elif self.path == "/v1/files":
+            elif self.path == "/v1/files" and server.has_batches:
                 file_id = f"file_{len(server.files) + 1}"
                 server.files[file_id] = re.findall(rb'name="file".*?\r\n\r\n(.*?)\r\n--', content, re.DOTALL)[0]
                 self._send(Reply({"id": file_id, "object": "file", "bytes": 1, "created_at": 1, "purpose": "batch"}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import json
 import os
 import signal
@@ -17,7 +18,10 @@ from judge_server import Behaviour, Reply, completion, labelled, problem, questi
 
 pytest.importorskip("openai")
 
+from refusal_clf.calibration.sampling import Drawn, SampleUnit
+from refusal_clf.judge.client import _retry_after
 from refusal_clf.reading import read_labels
+from refusal_clf.records import Verdict
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +85,25 @@ def test_a_sample_says_how_it_was_drawn(completions: Path) -> None:
     assert len(rows) == 4
     assert {(row["inclusion_probability"], row["strategy"]) for row in rows} == {(4 / 12, "uniform")}
     assert {row["stratum"] for row in rows} <= {f"{row['subset']} / {row['subcategory']}" for row in ROWS}
+
+
+def test_a_draw_by_uncertainty_is_given_the_classifiers_probabilities(
+    completions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[SampleUnit] = []
+
+    def draw(units: list[SampleUnit], n: int, strategy: str, seed: int) -> list[Drawn]:
+        seen.extend(units)
+        assert (n, strategy, seed) == (3, "uncertain", 7)
+        return [Drawn(unit.index, 0.5, unit.stratum) for unit in units[:n]]
+
+    verdict = Verdict(None, "generic", None, None, None, None, "neither", 0.25, None, 0.5, "full")
+    monkeypatch.setattr("refusal_clf.calibration.sampling.draw", draw)
+    monkeypatch.setattr("refusal_clf.cli.judge._verdicts", lambda rows: [verdict] * len(rows))
+    with serving(lambda *_: labelled()) as server:
+        judge(server, completions, "--sample", "3", "--strategy", "uncertain", "--seed", "7")
+    assert {unit.p_noncompliance for unit in seen} == {0.25}
+    assert {(row["inclusion_probability"], row["strategy"]) for row in labels(completions)} == {(0.5, "uncertain")}
 
 
 def test_empty_responses_are_neither_judged_nor_paid_for(tmp_path: Path) -> None:
@@ -188,6 +211,16 @@ def test_429_is_waited_out_as_long_as_the_endpoint_asks(completions: Path) -> No
         assert facts(judge(server, completions, "--concurrency", "1"))["labelled"] == 12
     assert server.times[2] - server.times[1] >= 0.4
     assert [call["reason"] for call in store(completions) if call["state"] == "failed"] == ["HTTP 429: slow down"]
+
+
+def test_retry_after_is_understood_in_all_its_forms() -> None:
+    assert _retry_after({"retry-after": "2.5"}) == 2.5
+    assert _retry_after({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
+    assert _retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0.0
+    later = email.utils.formatdate(time.time() + 100, usegmt=True)
+    assert 98 < (_retry_after({"retry-after": later}) or 0) <= 100
+    assert _retry_after({"retry-after": "soon"}) is None
+    assert _retry_after({}) is None
 
 
 def test_500_is_tried_again_and_costs_nothing(completions: Path) -> None:
@@ -312,6 +345,7 @@ def test_too_long_a_wait_is_said_and_not_waited(completions: Path) -> None:
         (["--max-cost", "1"], "needs the price of 'judge'"),
         (["--prices", "none.json"], "none.json: No such file"),
         (["--sample", "0"], "--sample"),
+        (["--out", "labels.csv"], "labels.csv: labels are written as JSON lines"),
         (["--store", "labels.jsonl"], "both the labels file and the store"),
     ],
 )
@@ -330,6 +364,18 @@ def test_a_key_that_cannot_be_sent_is_not_shown(completions: Path, monkeypatch: 
     outcome = judge("https://example.org/v1", completions)
     assert_one_error(outcome, "the key in OPENAI_API_KEY holds a space")
     assert "sk-one" not in outcome.err
+
+
+def test_a_placeholder_for_a_key_is_not_cut_out_of_answers(completions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "no")
+    with serving(lambda *_: labelled("noncompliance")) as server:
+        assert facts(judge(server, completions))["labelled"] == 12
+
+
+def test_a_server_on_this_machine_needs_no_key(completions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with serving(lambda *_: labelled()) as server:
+        assert facts(judge(server, completions))["labelled"] == 12
 
 
 def test_labels_of_others_are_not_overwritten(completions: Path) -> None:

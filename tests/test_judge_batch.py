@@ -110,6 +110,13 @@ def test_a_garbage_judge_is_found_before_anything_is_submitted(tmp_path: Path) -
     assert (len(server.requests), server.batches) == (20, {})
 
 
+def test_an_endpoint_without_batches_is_one_line(completions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("judge_server.JudgeServer.has_batches", False)
+    with serving(lambda *_: labelled()) as server:
+        outcome = batch(server, completions)
+    assert_one_error(outcome, "no batch could be submitted .HTTP 404: no such path")
+
+
 def test_limits_hold_in_batches(completions: Path) -> None:
     with serving(lambda *_: labelled()) as server:
         summary = facts(batch(server, completions, "--max-calls", "5"))

@@ -138,6 +138,8 @@ def _judge(
 def _check_out(out: Path, store: Path) -> None:
     if out.is_dir():
         raise InputError("is a directory, not a file", file=out)
+    if out.suffix.lower() != ".jsonl":
+        raise InputError("labels are written as JSON lines: let the name end in .jsonl", file=out)
     if store.resolve() == out.resolve():
         raise InputError("is both the labels file and the store; name another with --store", file=out)
     if out.exists() and not store.exists():

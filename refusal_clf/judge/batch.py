@@ -121,7 +121,7 @@ async def _submit(judging: Judging, token: str, lines: list[bytes]) -> str:
             input_file_id=upload.id, endpoint=_ENDPOINT, completion_window="24h", metadata={_METADATA_NAME: token}
         )
     except (openai.OpenAIError, ValueError) as error:
-        raise await judging.client.explain(error) from None
+        raise await judging.client.explain(error, "no batch could be submitted") from None
     judging.store.batch_submitted(token, batch.id)
     return str(batch.id)
 
@@ -132,7 +132,7 @@ async def _find(judging: Judging, token: str) -> str | None:
         listed = judging.client.api.with_options(max_retries=_PATIENCE).batches.list(limit=100)
         recent = [batch async for batch in _first(listed, _LISTED)]
     except (openai.OpenAIError, ValueError) as error:
-        raise await judging.client.explain(error) from None
+        raise await judging.client.explain(error, "the batches could not be listed") from None
     return next((str(batch.id) for batch in recent if (batch.metadata or {}).get(_METADATA_NAME) == token), None)
 
 
@@ -161,7 +161,7 @@ async def _finish(judging: Judging, batch: OpenBatch, poll: float, say: Callable
         files = [found.output_file_id, found.error_file_id]
         texts = [(await api.files.content(file)).text for file in files if file]
     except (openai.OpenAIError, ValueError) as error:
-        raise await judging.client.explain(error) from None
+        raise await judging.client.explain(error, f"batch {batch.batch_id} could not be collected") from None
     problems = [str(getattr(item, "message", item)) for item in islice(getattr(found.errors, "data", None) or [], 1)]
     rows = [row for text in texts for line in text.splitlines() if (row := _parsed(line)) is not None]
     with judging.store.transaction():

@@ -18,6 +18,8 @@ from refusal_clf.report.escaping import printable
 
 _SEED: Final = 0
 _SHOWN: Final = 200
+_SECRET_LENGTH: Final = 8
+"""Shorter keys are placeholders such as "none" and "EMPTY", which may be parts of honest words."""
 _LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 _KEY_LIKE: Final = re.compile(r"\b(?:sk|pk|key)-[\w*.-]{6,}|\bBearer\s+\S+", re.IGNORECASE)
 _UNSUPPORTED: Final = re.compile(
@@ -187,16 +189,18 @@ class JudgeClient:
 
     def hide_key(self, text: str) -> str:
         """Return text without the key."""
-        return text.replace(self.endpoint.key, "[key]") if self.endpoint.key else text
+        key = self.endpoint.key
+        return text.replace(key, "[key]") if len(key) >= _SECRET_LENGTH else text
 
     def redact(self, text: str) -> str:
         """Return text as one line without the key or anything that looks like one."""
         return printable(_KEY_LIKE.sub("[key]", self.hide_key(text)), limit=_SHOWN)
 
-    async def explain(self, error: Exception) -> InputError:
-        """Return the line for a failed request that has no second try."""
-        failure = await self._failure(error)
-        return failure if isinstance(failure, InputError) else InputError(f"{self.endpoint.shown}: {failure}")
+    async def explain(self, error: Exception, what: str) -> InputError:
+        """Return the line for something that failed and has no second try."""
+        status = getattr(error, "status_code", None)
+        failure = self._said(error) if status == 404 else await self._failure(error)
+        return failure if isinstance(failure, InputError) else InputError(f"{self.endpoint.shown}: {what} ({failure})")
 
     async def _failure(self, error: Exception) -> Exception:
         """Return what a failure means for the run."""

@@ -99,6 +99,7 @@ class Judging:
         self._garbage: list[str] = []
         self._failures_in_a_row = 0
         self._not_before = 0.0
+        self._stopped = False
 
     def prepare(self, questions: Sequence[Question]) -> list[Question]:
         """Look up earlier answers and return the questions that are left, each once."""
@@ -140,6 +141,7 @@ class Judging:
                     await self._finish(waiting.popleft())
                 except InputError as error:
                     problems.append(error)
+                    self._stopped = True
 
         await asyncio.gather(*(work() for _ in range(concurrency)))
         if problems:
@@ -235,7 +237,7 @@ class Judging:
     def _worth_a_retry(self, error: TransientError, tries: int) -> bool:
         """Say whether to repeat a request; an endpoint that never answered anything stops the run."""
         if self.progress.answers:
-            return tries <= self._retry.times
+            return tries <= self._retry.times and not self._stopped
         # Being told to wait is an answer of sorts.
         limit = 0 if error.unreachable else self._retry.before_first if error.wait is None else self._retry.times
         if tries > limit:
