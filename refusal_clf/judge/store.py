@@ -218,7 +218,8 @@ class Store:
             # The lock lives as long as the process: a killed run leaves none behind.
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
+            # Each answer is on the disk before the next call: a power cut loses none either.
+            self._db.execute("PRAGMA synchronous = FULL")
             [(version,)] = self._db.execute("PRAGMA user_version")
             if version == 0:
                 self._make_tables()
