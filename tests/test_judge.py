@@ -289,12 +289,19 @@ def test_a_row_that_is_refused_is_left_and_told_and_the_others_judged(completion
 def test_an_endpoint_that_breaks_down_stops_the_run_and_keeps_what_it_gave(
     completions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("refusal_clf.judge.judging.FAILURES_IN_A_ROW", 3)
+    monkeypatch.setattr("refusal_clf.judge.judging.REFUSED_IN_A_ROW", 3)
     with serving(first(4, labelled(), problem(400, "gone mad"))) as server:
         outcome = judge(server, completions, "--concurrency", "1")
         assert_one_error(outcome, "3 rows in a row got no answer .HTTP 400: gone mad.*same command goes on")
         server.behaviour = lambda *_: labelled()
         assert facts(judge(server, completions))["answers_of_this_run"] == 8
+
+
+def test_a_server_that_stays_down_stops_the_run(completions: Path) -> None:
+    with serving(first(4, labelled(), problem(503, "down"))) as server:
+        outcome = judge(server, completions, "--concurrency", "1")
+    assert_one_error(outcome, "5 rows in a row got no answer .HTTP 503: down")
+    assert len(server.requests) == 4 + 5 * 7  # each once and six times more
 
 
 # --- unusable endpoints ---------------------------------------------------------------------------------------------

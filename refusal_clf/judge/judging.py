@@ -23,6 +23,9 @@ ATTEMPTS: Final = 2
 GARBAGE: Final = 20
 """Answers without any label after which a run stops."""
 FAILURES_IN_A_ROW: Final = 5
+REFUSED_IN_A_ROW: Final = 20
+"""Rows in a row without an answer after which a run stops: after all retries, and when the endpoint refuses each at
+once. Of the latter there may be several even where all is well: filters stop the prompts of safety benchmarks."""
 
 _SHOWN_ANSWERS: Final = 3
 _LONGEST_WAIT: Final = 600.0
@@ -215,11 +218,11 @@ class Judging:
                 tries += 1
                 self._no_answer(number, most, error.reason, billed=error.billed)
                 if not self._worth_a_retry(error, tries):
-                    return self._failed(question, error.reason)
-                self._not_before = max(self._not_before, _now() + self._wait(error, tries))
+                    return self._failed(question, error.reason, FAILURES_IN_A_ROW)
+                await self._wait(error, tries)
             except RefusedError as error:
                 self._no_answer(number, most, error.reason)
-                return self._failed(question, error.reason)
+                return self._failed(question, error.reason, REFUSED_IN_A_ROW)
             except InputError as error:
                 self._no_answer(number, most, str(error))
                 raise
@@ -244,24 +247,26 @@ class Judging:
             raise InputError(f"{self.client.endpoint.shown}: {error.reason}")
         return True
 
-    def _wait(self, error: TransientError, tries: int) -> float:
+    async def _wait(self, error: TransientError, tries: int) -> None:
+        """Wait before a retry: this worker alone, or all of them if the endpoint asks for it."""
         if error.wait is None:
-            return self._retry.wait(tries)
+            await asyncio.sleep(self._retry.wait(tries))
+            return
         if error.wait > _LONGEST_WAIT:
             raise InputError(
                 f"{self.client.endpoint.shown} asks to wait {error.wait:.0f} s ({error.reason}); every answer is kept,"
                 " and the same command goes on"
             )
-        return error.wait
+        self._not_before = max(self._not_before, _now() + error.wait)
 
-    def _failed(self, question: Question, reason: str) -> bool:
-        """Leave a question for a later run; stop if nothing is answered any more."""
+    def _failed(self, question: Question, reason: str, limit: int) -> bool:
+        """Leave a question for a later run; stop if so many in a row have no answer."""
         self.progress.failed[question.key] = reason
         self._failures_in_a_row += 1
         self.on_finished(1)
-        if self._failures_in_a_row >= FAILURES_IN_A_ROW:
+        if self._failures_in_a_row >= limit:
             raise InputError(
-                f"{self.client.endpoint.shown}: {FAILURES_IN_A_ROW} rows in a row got no answer ({reason}); every"
+                f"{self.client.endpoint.shown}: {self._failures_in_a_row} rows in a row got no answer ({reason}); every"
                 " answer before them is kept, and the same command goes on"
             )
         return False
