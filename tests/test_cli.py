@@ -44,7 +44,7 @@ def test_every_command_says_what_it_does_with_an_example(name: str, command: Any
     assert f"Example: refusal-clf {name} " in " ".join(command.help.split())
 
 
-@pytest.mark.parametrize("name", ["score", "classify", "info"])
+@pytest.mark.parametrize("name", ["score", "classify", "judge", "info"])
 def test_every_option_is_explained(name: str) -> None:
     command = dict(commands())[name]
     assert [option.name for option in command.params if not option.help] == []

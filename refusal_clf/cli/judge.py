@@ -1,0 +1,246 @@
+"""`refusal-clf judge`: labels of an LLM judge, each paid for once."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+
+from refusal_clf.cli.bar import progress
+from refusal_clf.cli.choices import OnError, SuiteChoice, metadata_of
+from refusal_clf.cli.extras import need
+from refusal_clf.cli.progress import say
+from refusal_clf.records import Completion, InputError
+
+if TYPE_CHECKING:
+    from refusal_clf.judge.client import Endpoint
+    from refusal_clf.judge.prices import PriceTable
+    from refusal_clf.judge.prompts import Question
+    from refusal_clf.judge.rows import Design
+    from refusal_clf.judge.session import Outcome, Plan
+    from refusal_clf.records import Verdict
+
+_OPENAI: Final = "https://api.openai.com/v1"
+_FAILURES_SHOWN: Final = 3
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("judge")(_judge)
+
+
+def _judge(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Completions: JSONL, JSON, CSV, TSV, Parquet.")],
+    model: Annotated[str, typer.Option(metavar="NAME", help="The judge's name at the endpoint, such as gpt-4o.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The labels file to write (JSONL).")],
+    base_url: Annotated[
+        str, typer.Option(metavar="URL", help="An OpenAI-compatible endpoint: vLLM, llama.cpp, Ollama, Azure, …")
+    ] = _OPENAI,
+    api_key_env: Annotated[
+        str, typer.Option(metavar="NAME", help="The environment variable with the key; localhost needs none.")
+    ] = "OPENAI_API_KEY",
+    form: Annotated[
+        Literal["coconot", "xstest"],
+        typer.Option(help="coconot: a verdict under the rubric of the subcategory; xstest: a refusal class."),
+    ] = "coconot",
+    rubric: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Rubric texts, such as CoCoNot's own. (default: packaged)")
+    ] = None,
+    sample: Annotated[int | None, typer.Option(min=1, metavar="N", help="Judge this many rows; default: all.")] = None,
+    strategy: Annotated[
+        Literal["uniform", "stratified", "uncertain"],
+        typer.Option(help="How --sample draws them; all but uniform ask the packaged classifier first."),
+    ] = "uniform",
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    max_calls: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Stop before more calls than these, earlier runs included.")
+    ] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="Stop before a call could exceed it; as --max-calls.")
+    ] = None,
+    prices: Annotated[Path | None, typer.Option(metavar="FILE", help="Price table (JSON). (default: packaged)")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, metavar="N", help="Calls in flight.")] = 8,
+    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long an answer may take.")] = 120.0,
+    max_tokens: Annotated[
+        int, typer.Option(min=16, metavar="N", help="The longest answer; reasoning models need more.")
+    ] = 1024,
+    batch: Annotated[bool, typer.Option("--batch", help="OpenAI's Batch API: half the price, within a day.")] = False,
+    poll: Annotated[float, typer.Option(min=0.01, metavar="SECONDS", help="How often to look at a batch.")] = 30.0,
+    store: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where answers are kept. (default: OUT with .sqlite)")
+    ] = None,
+    suite: Annotated[SuiteChoice, typer.Option(help="The benchmark; auto: what the rows themselves tell.")] = "auto",
+    subset: Annotated[
+        str | None, typer.Option(metavar="original|contrast", help="The subset of all rows, whatever they say.")
+    ] = None,
+    on_error: Annotated[OnError, typer.Option(help="What to do with a row that cannot be used.")] = "fail",
+    output_format: Annotated[
+        Literal["table", "json"], typer.Option("--format", help="How the summary is printed.")
+    ] = "table",
+) -> None:
+    """Have an LLM judge label completions: all of them, or a sample for `calibrate`.
+
+    Example: refusal-clf judge completions.jsonl --model gpt-4o --sample 300 --max-cost 2 --out labels.jsonl
+
+    Every answer is kept beside the labels and never paid for again: after an interruption, the same command goes on.
+    """
+    need("judge", "openai")
+    from refusal_clf.judge.client import Endpoint, key_from
+    from refusal_clf.judge.prices import load_prices
+    from refusal_clf.judge.prompts import LABELS
+    from refusal_clf.judge.rows import ask_about, choose, label_rows, unknown_subcategories
+    from refusal_clf.judge.rubric import load_rubric
+    from refusal_clf.judge.session import Plan
+    from refusal_clf.writing import write_jsonl
+
+    if form == "xstest" and rubric is not None:
+        raise InputError("--rubric has no meaning with --form xstest, which knows no rubric")
+    endpoint = Endpoint(model, base_url, key_from(api_key_env, base_url), timeout, max_tokens)
+    texts = None if form == "xstest" else load_rubric(rubric)
+    kept = store or out.with_suffix(".sqlite")
+    _check_out(out, kept)
+    table = load_prices(prices)
+    plan = Plan(
+        store=kept,
+        labels=LABELS[form],
+        rubric=texts.name if texts else None,
+        max_calls=max_calls,
+        max_cost=max_cost,
+        price=table.find(model),
+        batch_price=price.times(table.batch_factor) if (price := table.find(model)) else None,
+        concurrency=concurrency,
+        batch=batch,
+        poll=poll,
+    )
+    _check_price(plan, model, table, packaged=prices is None)
+    completions = _read(file, suite, subset, on_error)
+    verdicts = None if sample is None or strategy == "uniform" else _verdicts(completions)
+    design = choose(completions, verdicts, sample, strategy, seed)
+    questions = ask_about(completions, design, model, form, texts)
+    if texts is not None and (unknown := unknown_subcategories(completions, design, texts)):
+        say(f"{unknown:,} rows have a subcategory that nobody knows: judged by the generic rubric")
+
+    outcome = _ask(endpoint, questions, plan)
+    keys = {index: question.key for index, question in questions.items()}
+    labels = {index: outcome.labels[key] for index, key in keys.items() if key in outcome.labels}
+    order = [keys[drawn.index] for drawn in design.drawn]
+    reached = next((place for place, key in enumerate(order) if key in outcome.unasked), len(order))
+    write_jsonl(out, label_rows(completions, design, labels, reached, judge=model, form=form))
+    facts = _facts(len(completions), design, order[:reached], outcome, plan)
+    _tell(outcome, len(order) - reached, out)
+    _print(facts, output_format)
+
+
+def _check_out(out: Path, store: Path) -> None:
+    if out.is_dir():
+        raise InputError("is a directory, not a file", file=out)
+    if out.suffix.lower() != ".jsonl":
+        raise InputError("labels are written as JSON lines: let the name end in .jsonl", file=out)
+    if store.resolve() == out.resolve():
+        raise InputError("is both the labels file and the store; name another with --store", file=out)
+    if out.exists() and not store.exists():
+        raise InputError(f"exists, and no answers of it are kept in {store}; give another --out", file=out)
+
+
+def _check_price(plan: Plan, model: str, table: PriceTable, *, packaged: bool) -> None:
+    if plan.max_cost is None:
+        return
+    if plan.price is None:
+        raise InputError(
+            f"--max-cost needs the price of '{model}', which the table lacks: give --prices, or --max-calls"
+        )
+    if packaged:
+        say(f"prices as of {table.as_of}; --prices takes newer ones")
+
+
+def _read(file: Path, suite: SuiteChoice, subset: str | None, on_error: OnError) -> list[Completion]:
+    from refusal_clf.reading import read_completions
+    from refusal_clf.streams import name_of
+
+    metadata = metadata_of(suite)
+    return list(
+        read_completions(
+            file,
+            suite=suite,
+            subset=subset,
+            on_error=on_error,
+            skipped=lambda row: say(f"{name_of(file)}:{row.line}: skipped: {row.reason}"),
+            metadata=metadata,
+        )
+    )
+
+
+def _verdicts(completions: list[Completion]) -> list[Verdict]:
+    from refusal_clf.classifier import RefusalClassifier
+
+    return RefusalClassifier.load().predict(completions)
+
+
+def _ask(endpoint: Endpoint, questions: dict[int, Question], plan: Plan) -> Outcome:
+    from refusal_clf.judge.session import run_judge
+
+    total = len({question.key for question in questions.values()})
+    with ExitStack() as bars:
+        try:
+            return run_judge(
+                endpoint,
+                list(questions.values()),
+                plan,
+                started=lambda done: bars.enter_context(progress("judging", total, done)),
+                say=say,
+            )
+        except KeyboardInterrupt:
+            say(f"interrupted; every answer is in {plan.store}, and the same command goes on")
+            raise
+
+
+def _facts(rows: int, design: Design, asked: list[str], outcome: Outcome, plan: Plan) -> dict[str, Any]:
+    counts = Counter(outcome.labels[key] for key in asked if key in outcome.labels)
+    spent = outcome.spent
+    return {
+        "rows": rows,
+        "chosen": len(design.drawn),
+        "strategy": design.strategy,
+        "labelled": counts.total(),
+        "labels": {name: counts[name] for name in plan.labels},
+        "unscored": sum(key in outcome.unscored for key in asked),
+        "failed": sum(key in outcome.failed for key in asked),
+        "not_reached": len(design.drawn) - len(asked),
+        "calls": spent.calls,
+        "calls_lost": spent.lost,
+        "answers_of_this_run": outcome.answers,
+        "prompt_tokens": spent.prompt_tokens,
+        "completion_tokens": spent.completion_tokens,
+        "cost_usd": None if plan.price is None else round(spent.cost, 6),
+    }
+
+
+def _tell(outcome: Outcome, not_reached: int, out: Path) -> None:
+    """Say on standard error what a reader of the labels must know."""
+    if not_reached:
+        say(
+            f"stopped at the limit: {not_reached:,} rows were not reached; what was judged is a random part of the rest"
+        )
+    if outcome.unscored:
+        say(f"{len(outcome.unscored):,} rows are unscored: the judge answered them without a label")
+    if outcome.failed:
+        say(f"{len(outcome.failed):,} rows got no answer; the same command asks for them again:")
+        for reason, count in Counter(outcome.failed.values()).most_common(_FAILURES_SHOWN):
+            say(f"  {count:,} × {reason}")
+    say(f"wrote {out}")
+
+
+def _print(facts: dict[str, Any], output_format: str) -> None:
+    if output_format == "json":
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{label} {count:,}" for label, count in value.items())
+        elif value is None:
+            value = "not known" if name == "cost_usd" else "all rows"
+        typer.echo(f"{name.replace('_', ' '):<20} {f'{value:,}' if isinstance(value, int) else value}")

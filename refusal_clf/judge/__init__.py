@@ -1,0 +1,1 @@
+"""Ask an LLM judge for labels: prompts, client, store, budget. Only this package talks to a judge."""

@@ -1,0 +1,281 @@
+"""Questions -> answers in the store: bounded concurrency, retries, and the reasons for which a run stops."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from refusal_clf.judge.budget import Budget
+from refusal_clf.judge.client import JudgeClient, RefusedError, TransientError
+from refusal_clf.judge.parsing import parse_label
+from refusal_clf.judge.prices import Price, most_prompt_tokens
+from refusal_clf.judge.prompts import Question
+from refusal_clf.judge.store import Answer, Call, Store
+from refusal_clf.records import InputError
+from refusal_clf.report.escaping import printable
+
+ATTEMPTS: Final = 2
+"""Answers that a question gets before it is unscored: the first and one retry."""
+GARBAGE: Final = 20
+"""Answers without any label after which a run stops."""
+FAILURES_IN_A_ROW: Final = 5
+REFUSED_IN_A_ROW: Final = 20
+"""Rows in a row without an answer after which a run stops: after all retries, and when the endpoint refuses each at
+once. Of the latter there may be several even where all is well: filters stop the prompts of safety benchmarks."""
+
+_SHOWN_ANSWERS: Final = 3
+_LONGEST_WAIT: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a request is repeated, and the seconds waited first; they double each time, up to `longest`.
+
+    `before_first` is the number of repetitions while the endpoint has never answered: then a wrong address is
+    likelier than a busy server.
+    """
+
+    times: int = 6
+    before_first: int = 2
+    first: float = 1.0
+    longest: float = 60.0
+
+    def wait(self, tries: int) -> float:
+        """Return the seconds to wait after so many tries, with jitter so that workers do not come back together."""
+        return float(min(self.longest, self.first * 2 ** (tries - 1)) * random.uniform(0.5, 1.0))  # noqa: S311
+
+
+@dataclass(slots=True)
+class Progress:
+    """What became of a run's questions.
+
+    Attributes
+    ----------
+    answers
+        Answers of this run.
+    failed
+        Question -> why it has no answer; a later run asks it again.
+    limit_reached
+        Whether the budget ended the run.
+    """
+
+    answers: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    limit_reached: bool = False
+
+
+class Judging:
+    """Asks questions until each has a label or `ATTEMPTS` answers, and keeps every answer.
+
+    Parameters
+    ----------
+    labels
+        What the judge may answer.
+    price
+        USD of its tokens; None if not known, which costs nothing.
+
+    Attributes
+    ----------
+    on_finished
+        Told how many questions were finished, each time that some are.
+    """
+
+    def __init__(
+        self,
+        client: JudgeClient,
+        store: Store,
+        budget: Budget,
+        labels: Collection[str],
+        price: Price | None,
+        retry: Retry | None = None,
+    ) -> None:
+        self.client, self.store, self.budget, self.price = client, store, budget, price
+        self.progress = Progress()
+        self.has_label = False
+        self.on_finished: Callable[[int], None] = lambda _: None
+        self._labels, self._retry = labels, retry or Retry()
+        self._texts: dict[str, list[str]] = {}
+        self._garbage: list[str] = []
+        self._failures_in_a_row = 0
+        self._not_before = 0.0
+        self._stopped = False
+
+    def prepare(self, questions: Sequence[Question]) -> list[Question]:
+        """Look up earlier answers and return the questions that are left, each once."""
+        self._texts = self.store.answers({question.key for question in questions})
+        self.has_label = any(self.label(question.key) for question in questions)
+        left = {question.key: question for question in questions if not self.finished(question.key)}
+        return list(left.values())
+
+    def label(self, key: str) -> str | None:
+        """Return the label that a question has; None before it has one, and if it is unscored."""
+        found = (parse_label(text, self._labels) for text in self._texts.get(key, ()))
+        return next((label for label in found if label is not None), None)
+
+    def attempts(self, key: str) -> int:
+        """Return how many answers a question has."""
+        return len(self._texts.get(key, ()))
+
+    def finished(self, key: str) -> bool:
+        """Say whether a question will not be asked again."""
+        return self.label(key) is not None or self.attempts(key) >= ATTEMPTS
+
+    async def ask_all(self, questions: Iterable[Question], concurrency: int) -> None:
+        """Ask questions, the first ones one at a time until the judge has given a label.
+
+        So a wrong key, model or prompt costs a call or a few, not a full round of them.
+
+        Raises
+        ------
+        InputError
+            If the endpoint or the judge is unusable. Calls in flight are waited for, and every answer is kept.
+        """
+        waiting = deque(questions)
+        await self.ask_until_first_label(waiting)
+        problems: list[InputError] = []
+
+        async def work() -> None:
+            while waiting and not problems and not self.progress.limit_reached:
+                try:
+                    await self._finish(waiting.popleft())
+                except InputError as error:
+                    problems.append(error)
+                    self._stopped = True
+
+        await asyncio.gather(*(work() for _ in range(concurrency)))
+        if problems:
+            raise problems[0]
+
+    async def ask_until_first_label(self, waiting: deque[Question]) -> None:
+        """Take questions from the left and ask them, one at a time, until there is a label."""
+        while waiting and not self.has_label and not self.progress.limit_reached:
+            await self._finish(waiting.popleft())
+
+    def most(self, question: Question, attempt: int) -> float:
+        """Return the most USD that a call can cost."""
+        if self.price is None:
+            return 0.0
+        tokens = most_prompt_tokens(question.messages(attempt))
+        return self.price.cost(tokens, self.client.endpoint.max_tokens)
+
+    def cost(self, answer: Answer, most: float) -> float:
+        """Return what an answer did cost; the most if the endpoint does not count tokens."""
+        if self.price is None:
+            return 0.0
+        if answer.prompt_tokens is None or answer.completion_tokens is None:
+            return most
+        return self.price.cost(answer.prompt_tokens, answer.completion_tokens)
+
+    def keep(self, number: int, key: str, most: float, answer: Answer) -> None:
+        """Store an answer, and take note of what it says."""
+        cost = self.cost(answer, most)
+        self.store.answered(number, answer, cost)
+        self.budget.settle(most, cost)
+        self._texts.setdefault(key, []).append(answer.text)
+        self.progress.answers += 1
+        self._failures_in_a_row = 0
+        if self.label(key) is not None:
+            self.has_label = True
+        if self.finished(key):
+            self.on_finished(1)
+        if not self.has_label:
+            self._garbage.append(answer.text)
+
+    def check_garbage(self) -> None:
+        """Stop a judge that answers, but never with a label."""
+        if self.has_label or len(self._garbage) < GARBAGE:
+            return
+        first = "; ".join(f"'{printable(text, limit=120)}'" for text in self._garbage[:_SHOWN_ANSWERS])
+        raise InputError(
+            f"the first {GARBAGE} answers of '{self.client.endpoint.model}' end in no label, so it was asked no more;"
+            f" they begin: {first}"
+        )
+
+    async def _finish(self, question: Question) -> None:
+        """Ask a question until it is finished, fails, or the budget is used up."""
+        while not self.finished(question.key):
+            if not await self._ask(question, self.attempts(question.key) + 1):
+                return
+            self.check_garbage()
+
+    async def _ask(self, question: Question, attempt: int) -> bool:
+        """Make one call, repeating it while that may help; say whether it was answered."""
+        tries = 0
+        while True:
+            most = self.most(question, attempt)
+            if not self.budget.reserve(most):
+                self.progress.limit_reached = True
+                return False
+            await self._pause()
+            number = self.store.begin(Call(question.key, attempt, most))
+            try:
+                answer = await self.client.ask(question.messages(attempt))
+            except TransientError as error:
+                tries += 1
+                self._no_answer(number, most, error.reason, billed=error.billed)
+                if not self._worth_a_retry(error, tries):
+                    return self._failed(question, error.reason, FAILURES_IN_A_ROW)
+                await self._wait(error, tries)
+            except RefusedError as error:
+                self._no_answer(number, most, error.reason)
+                return self._failed(question, error.reason, REFUSED_IN_A_ROW)
+            except InputError as error:
+                self._no_answer(number, most, str(error))
+                raise
+            else:
+                self.keep(number, question.key, most, answer)
+                return True
+
+    def _no_answer(self, number: int, most: float, reason: str, *, billed: bool = False) -> None:
+        if billed:
+            self.store.lost(number, reason)
+        else:
+            self.store.failed(number, reason)
+            self.budget.release(most)
+
+    def _worth_a_retry(self, error: TransientError, tries: int) -> bool:
+        """Say whether to repeat a request; an endpoint that never answered anything stops the run."""
+        if self.progress.answers:
+            return tries <= self._retry.times and not self._stopped
+        # Being told to wait is an answer of sorts.
+        limit = 0 if error.unreachable else self._retry.before_first if error.wait is None else self._retry.times
+        if tries > limit:
+            raise InputError(f"{self.client.endpoint.shown}: {error.reason}")
+        return True
+
+    async def _wait(self, error: TransientError, tries: int) -> None:
+        """Wait before a retry: this worker alone, or all of them if the endpoint asks for it."""
+        if error.wait is None:
+            await asyncio.sleep(self._retry.wait(tries))
+            return
+        if error.wait > _LONGEST_WAIT:
+            raise InputError(
+                f"{self.client.endpoint.shown} asks to wait {error.wait:.0f} s ({error.reason}); every answer is kept,"
+                " and the same command goes on"
+            )
+        self._not_before = max(self._not_before, _now() + error.wait)
+
+    def _failed(self, question: Question, reason: str, limit: int) -> bool:
+        """Leave a question for a later run; stop if so many in a row have no answer."""
+        self.progress.failed[question.key] = reason
+        self._failures_in_a_row += 1
+        self.on_finished(1)
+        if self._failures_in_a_row >= limit:
+            raise InputError(
+                f"{self.client.endpoint.shown}: {self._failures_in_a_row} rows in a row got no answer ({reason}); every"
+                " answer before them is kept, and the same command goes on"
+            )
+        return False
+
+    async def _pause(self) -> None:
+        """Wait as long as the endpoint asked any of the workers to."""
+        while (left := self._not_before - _now()) > 0:
+            await asyncio.sleep(left)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,140 @@
+"""One run of a judge over its questions: store, budget and client put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from refusal_clf.judge.batch import ask_in_batches, collect_open
+from refusal_clf.judge.budget import Budget
+from refusal_clf.judge.client import Endpoint, JudgeClient
+from refusal_clf.judge.judging import Judging, Retry
+from refusal_clf.judge.prices import Price
+from refusal_clf.judge.prompts import PROMPT_VERSION, Question
+from refusal_clf.judge.store import Spent, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a run goes about its questions.
+
+    Attributes
+    ----------
+    max_calls, max_cost
+        Limits on all calls (USD) that these questions have had and will have, earlier runs included; None for none.
+    price, batch_price
+        USD of tokens, asked one by one and in batches; None if not known.
+    batch
+        Whether to use the batch interface, once the judge has given a first label.
+    poll
+        Seconds between two looks at a batch.
+    """
+
+    store: Path
+    labels: Collection[str]
+    rubric: str | None = None
+    max_calls: int | None = None
+    max_cost: float | None = None
+    price: Price | None = None
+    batch_price: Price | None = None
+    concurrency: int = 8
+    batch: bool = False
+    poll: float = 30.0
+    retry: Retry = Retry()  # noqa: RUF009  # immutable
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a run.
+
+    Attributes
+    ----------
+    labels
+        Key of a question -> its label.
+    unscored
+        Keys of the questions that were answered, but not with a label.
+    failed
+        Key -> why it has no answer.
+    answers
+        Answers of this run; `spent` is that of all runs.
+    unasked
+        Keys that have neither an answer nor a failure: where the budget ended the run.
+    """
+
+    labels: dict[str, str]
+    unscored: frozenset[str]
+    failed: dict[str, str]
+    unasked: frozenset[str]
+    answers: int
+    spent: Spent
+
+
+def run_judge(
+    endpoint: Endpoint,
+    questions: Sequence[Question],
+    plan: Plan,
+    *,
+    started: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Outcome:
+    """Ask a judge what it was not asked before, and return what it has said to all questions.
+
+    Parameters
+    ----------
+    started
+        Called with the number of questions answered before; returns a function that is told how many more were.
+    say
+        Told of batches.
+
+    Raises
+    ------
+    InputError
+        If the endpoint, the judge or the store is unusable. Whatever was answered is kept, and asked no more.
+    """
+    store = Store(plan.store, judge=endpoint.model, prompt_version=PROMPT_VERSION, rubric=plan.rubric)
+    with store:
+        return asyncio.run(_run(endpoint, questions, plan, store, started, say))
+
+
+async def _run(
+    endpoint: Endpoint,
+    questions: Sequence[Question],
+    plan: Plan,
+    store: Store,
+    started: Callable[[int], Callable[[int], None]],
+    say: Callable[[str], None],
+) -> Outcome:
+    keys = {question.key for question in questions}
+    async with JudgeClient(endpoint) as client:
+        # What is in flight since an earlier run comes first: it would be paid for a second time.
+        collecting = Judging(client, store, Budget(None, None), plan.labels, plan.batch_price)
+        await collect_open(collecting, plan.poll, say)
+        before = store.spent(keys)
+        budget = Budget(plan.max_calls, plan.max_cost, before.calls, before.cost)
+        judging = Judging(client, store, budget, plan.labels, plan.price, plan.retry)
+        left = judging.prepare(questions)
+        judging.on_finished = started(len(keys) - len(left))
+        if plan.batch:
+            waiting = deque(left)
+            await judging.ask_until_first_label(waiting)
+            judging.price = plan.batch_price
+            await ask_in_batches(judging, waiting, plan.poll, say)
+        else:
+            await judging.ask_all(left, plan.concurrency)
+    return _outcome(judging, keys, collecting.progress.answers)
+
+
+def _outcome(judging: Judging, keys: set[str], collected: int) -> Outcome:
+    labels = {key: label for key in keys if (label := judging.label(key)) is not None}
+    progress = judging.progress
+    return Outcome(
+        labels=labels,
+        unscored=frozenset(key for key in keys - labels.keys() if judging.attempts(key)),
+        failed=progress.failed,
+        unasked=frozenset(key for key in keys - progress.failed.keys() if not judging.attempts(key)),
+        answers=progress.answers + collected,
+        spent=judging.store.spent(keys),
+    )

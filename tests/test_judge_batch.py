@@ -1,0 +1,158 @@
+"""`refusal-clf judge --batch` against a server that speaks /v1/files and /v1/batches."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_harness import COMMAND, REPOSITORY, ROWS, assert_one_error, write_rows
+from judge_harness import MODEL, arguments, facts, judge, labels, make_completions, prepare, priced, store
+from judge_server import JudgeServer, Reply, batch_row, completion, labelled, problem, serving
+
+pytest.importorskip("openai")
+
+
+@pytest.fixture(autouse=True)
+def setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(monkeypatch)
+
+
+@pytest.fixture
+def completions(tmp_path: Path) -> Path:
+    return make_completions(tmp_path)
+
+
+def batch(server: JudgeServer, completions: Path, *options: str | Path) -> Any:
+    return judge(server, completions, "--batch", "--poll", "0.01", *options)
+
+
+def requests(server: JudgeServer, number: int) -> list[dict[str, Any]]:
+    file = server.batches[f"batch_{number}"]["input_file_id"]
+    return [json.loads(line) for line in server.files[file].splitlines()]
+
+
+def test_after_a_first_label_the_rest_goes_in_one_batch_at_half_the_price(completions: Path) -> None:
+    with serving(lambda *_: labelled("compliance")) as server:
+        summary = facts(batch(server, completions, "--prices", priced(completions)))
+    assert (summary["labelled"], len(server.requests), len(server.batches)) == (12, 1, 1)
+    sent = requests(server, 1)
+    assert len(sent) == 11
+    assert {(row["method"], row["url"], row["body"]["model"]) for row in sent} == {
+        ("POST", "/v1/chat/completions", MODEL)
+    }
+    one = (100 * 10 + 20 * 1000) / 1e6
+    assert summary["cost_usd"] == pytest.approx(one + 11 * one / 2, abs=1e-6)
+    assert {row["verdict"] for row in labels(completions)} == {"compliance"}
+
+
+def test_rows_without_a_label_go_into_a_second_batch_and_then_stay_unscored(completions: Path) -> None:
+    unlucky: list[str] = []
+
+    def result(request: dict[str, Any]) -> dict[str, Any]:
+        unlucky.append(request["custom_id"].split("-")[0])
+        return batch_row(request, "no idea") if unlucky[-1] == unlucky[0] else batch_row(request)
+
+    with serving(lambda *_: labelled()) as server:
+        server.batch_result = result
+        summary = facts(batch(server, completions))
+    assert (summary["labelled"], summary["unscored"], len(server.batches)) == (11, 1, 2)
+    assert [len(requests(server, number)) for number in (1, 2)] == [11, 1]
+
+
+def test_rows_that_a_batch_could_not_answer_are_told_and_asked_again_by_the_next_run(completions: Path) -> None:
+    seen: list[str] = []
+
+    def result(request: dict[str, Any]) -> dict[str, Any] | None:
+        seen.append(request["custom_id"])
+        if len(seen) == 1:
+            return {"custom_id": request["custom_id"], "response": None, "error": {"message": "expired"}}
+        if len(seen) == 2:
+            body = {"error": {"message": "filtered"}}
+            return {"custom_id": request["custom_id"], "response": {"status_code": 400, "body": body}, "error": None}
+        return batch_row(request)
+
+    with serving(lambda *_: labelled()) as server:
+        server.batch_result = result
+        outcome = batch(server, completions)
+        assert (facts(outcome)["labelled"], facts(outcome)["failed"]) == (10, 2)
+        assert "HTTP 400: filtered" in outcome.err
+        server.batch_result = batch_row
+        assert facts(batch(server, completions))["labelled"] == 12
+    assert len(requests(server, 2)) == 2
+
+
+def test_a_batch_that_answers_nothing_is_one_line(completions: Path) -> None:
+    with serving(lambda *_: labelled()) as server:
+        server.batch_result = lambda request: {
+            "custom_id": request["custom_id"], "response": None, "error": {"message": "the model is not for batches"}
+        }  # fmt: skip
+        outcome = batch(server, completions)
+    assert outcome.status == 2
+    assert "batch_1 ended without an answer (the model is not for batches)" in outcome.err
+
+
+def test_a_wrong_model_is_found_before_anything_is_submitted(completions: Path) -> None:
+    with serving(lambda *_: problem(404, "no such model")) as server:
+        assert_one_error(batch(server, completions), "has no model 'judge'")
+    assert server.batches == {}
+
+
+def test_a_garbage_judge_is_found_before_anything_is_submitted(tmp_path: Path) -> None:
+    rows = [ROWS[0] | {"id": str(n), "response": f"No. {n}"} for n in range(40)]
+    with serving(lambda *_: Reply(completion("bla"))) as server:
+        assert_one_error(batch(server, write_rows(tmp_path / "c.jsonl", rows)), "end in no label")
+    assert (len(server.requests), server.batches) == (20, {})
+
+
+def test_an_endpoint_without_batches_is_one_line(completions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("judge_server.JudgeServer.has_batches", False)
+    with serving(lambda *_: labelled()) as server:
+        outcome = batch(server, completions)
+    assert_one_error(outcome, "no batch could be submitted .HTTP 404: no such path")
+
+
+def test_limits_hold_in_batches(completions: Path) -> None:
+    with serving(lambda *_: labelled()) as server:
+        summary = facts(batch(server, completions, "--max-calls", "5"))
+        assert (summary["calls"], summary["labelled"], len(requests(server, 1))) == (5, 5, 4)
+        assert facts(batch(server, completions, "--max-calls", "5"))["answers_of_this_run"] == 0
+    assert len(server.batches) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+@pytest.mark.parametrize("again", [["--batch", "--poll", "0.01"], []], ids=["in batches", "one by one"])
+def test_a_killed_run_collects_its_batch_and_submits_nothing_twice(completions: Path, again: list[str]) -> None:
+    with serving(lambda *_: labelled()) as server:
+        server.polls_before_end = 10**9
+        command = [*COMMAND, *arguments(server, completions), "--batch", "--poll", "0.01"]
+        running = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+        while not server.batches or server.batches["batch_1"]["polls"] < 2:
+            time.sleep(0.01)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        server.polls_before_end = 1
+        summary = facts(judge(server, completions, *again))
+    assert (summary["labelled"], summary["calls"], summary["calls_lost"]) == (12, 12, 0)
+    assert (len(server.batches), len(server.requests)) == (1, 1)
+
+
+def test_a_batch_whose_submission_was_never_confirmed_is_found_by_its_token(
+    completions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(lambda *_: labelled()) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr("refusal_clf.judge.store.Store.batch_submitted", interrupted)
+            assert batch(server, completions).status == 130
+        assert {call["state"] for call in store(completions)} == {"answered", "open"}
+        assert facts(batch(server, completions))["labelled"] == 12
+    assert (len(server.batches), len(server.requests)) == (1, 1)
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
