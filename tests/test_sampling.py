@@ -51,6 +51,7 @@ def test_every_unit_is_drawn_as_often_as_its_inclusion_probability_says(strategy
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=2, max_size=50), st.data())
+@settings(deadline=None)
 def test_probabilities_proportional_to_size_sum_to_the_sample_and_keep_its_order(sizes, data):
     n = data.draw(st.integers(1, len(sizes)))
     inclusion = inclusion_probabilities(np.array(sizes), n)

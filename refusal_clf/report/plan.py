@@ -31,8 +31,8 @@ def plan_markdown(document: dict[str, Any]) -> str:
 
 def _totals(document: dict[str, Any]) -> str:
     return (
-        f"completions: {document['n']:,} · labels at hand, counted in the calls: {document['pilot_labels']:,} · squared "
-        f"errors {document['inflation']:.2f} times what the classifier's probabilities promise"
+        f"completions: {document['n']:,} · labels at hand, counted in the calls: {document['pilot_labels']:,} · "
+        f"squared errors {document['inflation']:.2f} times what the classifier's probabilities promise"
     )
 
 
