@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
     from ray.data import Dataset
 
-RETRIES: Final = 3
-"""How often a batch is tried again when the worker that had it died. One that kills every worker ends the job."""
-
 ROWS_PER_FILE: Final = 10_000
 """Rows of a part of OUT, at least, but for the last."""
 
@@ -63,8 +60,8 @@ def score_dataset(dataset: Dataset, scorer: BatchScorer, *, workers: int | None 
     scorer
         Made with `BatchScorer.load`; a worker reserves as many processors as it has threads.
     workers
-        Actors; default: as many as the cluster has processors for. A worker that dies is started again, and its
-        batches are judged again, each up to `RETRIES` times.
+        Actors; default: as many as the cluster has processors for. A worker that dies is started again and its
+        batches are judged again, as often as it takes: Ray Data's own rule.
 
     Raises
     ------
@@ -109,18 +106,17 @@ def score_files(
     context.target_max_block_size = _BLOCK_BYTES
     context.execution_options.preserve_order = True
     with data.DataContext.current(context), _plain_errors():
+        names = data.from_items([{"file": path} for path in files.paths], override_num_blocks=len(files.paths))
+        reader, worker = (
+            (_ParquetReader, _TableWorker) if files.kind == "parquet" else (_LineReader, _LineWorker)
+        )
+        rows = names.map_batches(reader(files.filesystem), batch_size=1, batch_format="pyarrow", **_NO_CPU)
+        scored = _pool(rows, worker, scorer, workers)
         if files.kind == "parquet":
-            rows = data.read_parquet(
-                files.paths, filesystem=files.filesystem, partitioning=None, ray_remote_args=_NO_CPU
-            )
-            scored = score_dataset(rows, scorer, workers=workers)
             scored.write_parquet(
                 target.path, filesystem=target.filesystem, min_rows_per_file=rows_per_file, ray_remote_args=_NO_CPU
             )
         else:
-            names = data.from_items([{"file": path} for path in files.paths], override_num_blocks=len(files.paths))
-            lines = names.map_batches(_LineReader(files.filesystem), batch_size=1, batch_format="pyarrow", **_NO_CPU)
-            scored = _pool(lines, _LineWorker, scorer, workers)
             scored.write_datasink(_line_sink(target, rows_per_file), ray_remote_args=_NO_CPU)
 
 
@@ -144,6 +140,7 @@ class _LineReader:
     filesystem: FileSystem
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        """Yield the files' lines with the files' names and the lines' numbers."""
         for path in batch.column("file").to_pylist():
             try:
                 # Arrow unpacks .gz and .zst by the name.
@@ -153,6 +150,26 @@ class _LineReader:
                         yield _table(path, [(number, line) for number, line in piece if line.strip()])
             except OSError as error:
                 raise InputError(str(error), file=path) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _ParquetReader:
+    """Names of files -> their rows, streamed."""
+
+    filesystem: FileSystem
+
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        """Yield the files' rows."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        for path in batch.column("file").to_pylist():
+            try:
+                with self.filesystem.open_input_file(path) as stream:
+                    for piece in parquet.ParquetFile(stream).iter_batches(_BATCH):
+                        yield pa.Table.from_batches([piece])
+            except (pa.ArrowException, OSError) as error:
+                raise InputError(f"corrupt Parquet file ({str(error).splitlines()[0]})", file=path) from error
 
 
 class _TableWorker:
@@ -206,8 +223,6 @@ def _pool(dataset: Dataset, worker: type, scorer: BatchScorer, workers: int | No
         batch_format="pyarrow",
         compute=data.ActorPoolStrategy(size=workers),
         num_cpus=processors,
-        max_restarts=-1,  # machines come and go on a cluster; `RETRIES` bounds what one batch may cost
-        max_task_retries=RETRIES,
     )
 
 
@@ -342,7 +357,7 @@ def main() -> None:
             threads=options.threads,
             prefix=options.prefix,
         )
-        ray.init(address=options.address)
+        ray.init(address=options.address, ignore_reinit_error=True)
         score_files(options.source, options.out, scorer, workers=options.workers)
     except InputError as error:
         say(f"refusal-clf: error: {error}")
