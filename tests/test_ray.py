@@ -44,7 +44,8 @@ def expected(model_dir, samples, rows):
     """Return what a single process writes: each row with its verdict."""
     verdicts = [v.to_dict() for v in RefusalClassifier.load(model_dir).stream(read_completions(samples))]
     return [
-        {**row, **{name: verdict[name] for name in VERDICT_COLUMNS}} for row, verdict in zip(rows, verdicts, strict=True)
+        {**row, **{name: verdict[name] for name in VERDICT_COLUMNS}}
+        for row, verdict in zip(rows, verdicts, strict=True)
     ]
 
 
@@ -108,7 +109,11 @@ def test_the_command_keeps_what_it_cannot_judge_and_every_field_as_it_was(tmp_pa
         "half": "\ud83d",
         "refusal": "full_refusal",
     }
-    assert {name: second[name] for name in ("line", "raw", "verdict")} == {"line": 2, "raw": "not JSON", "verdict": None}
+    assert {name: second[name] for name in ("line", "raw", "verdict")} == {
+        "line": 2,
+        "raw": "not JSON",
+        "verdict": None,
+    }
     assert third == {"response": 3, **dict.fromkeys(VERDICT_COLUMNS)}
 
 

@@ -222,9 +222,8 @@ def _plain(value: object) -> object:
     """Return a cell as JSON would hold it: data frames keep lists as arrays and have several kinds of missing."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
-    if isinstance(value, list | tuple):
-        fields = getattr(value, "asDict", None)  # a struct within a Spark array is a `Row`, which is a tuple
-        return _plain(fields()) if fields is not None else [_plain(item) for item in value]
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     missing = type(value).__name__ in ("NAType", "NaTType") or value != value

@@ -105,11 +105,10 @@ def score_files(
     context = data.DataContext.get_current().copy()
     context.target_max_block_size = _BLOCK_BYTES
     context.execution_options.preserve_order = True
+    context.raise_original_map_exception = True  # Ray's own, around it, would leave only its text
     with data.DataContext.current(context), _plain_errors():
         names = data.from_items([{"file": path} for path in files.paths], override_num_blocks=len(files.paths))
-        reader, worker = (
-            (_ParquetReader, _TableWorker) if files.kind == "parquet" else (_LineReader, _LineWorker)
-        )
+        reader, worker = (_ParquetReader, _TableWorker) if files.kind == "parquet" else (_LineReader, _LineWorker)
         rows = names.map_batches(reader(files.filesystem), batch_size=1, batch_format="pyarrow", **_NO_CPU)
         scored = _pool(rows, worker, scorer, workers)
         if files.kind == "parquet":
@@ -316,10 +315,8 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        inner: BaseException | None = error
-        while inner is not None and not isinstance(inner, InputError):
-            inner = getattr(inner, "cause", None) or inner.__cause__
-        if inner is None:
+        inner = getattr(error, "cause", None)
+        if not isinstance(inner, InputError):
             raise
         raise InputError(inner.message, file=inner.file, line=inner.line) from error
 
@@ -341,6 +338,7 @@ def main() -> None:
     parser.add_argument("--subset")
     parser.add_argument("--on-error", choices=("fail", "skip"), default="fail", help="skip: rows with null verdicts")
     parser.add_argument("--prefix", default="", help="before the new columns' names, if IN has some of them already")
+    parser.add_argument("--rows-per-file", type=int, default=ROWS_PER_FILE, help="of OUT, at least")
     parser.add_argument("--address", help="a running Ray cluster; default: RAY_ADDRESS, else one on this machine")
     options = parser.parse_args()
     try:
@@ -358,7 +356,7 @@ def main() -> None:
             prefix=options.prefix,
         )
         ray.init(address=options.address, ignore_reinit_error=True)
-        score_files(options.source, options.out, scorer, workers=options.workers)
+        score_files(options.source, options.out, scorer, workers=options.workers, rows_per_file=options.rows_per_file)
     except InputError as error:
         say(f"refusal-clf: error: {error}")
         sys.exit(2)
