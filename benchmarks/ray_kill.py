@@ -1,4 +1,4 @@
-"""A Ray job one of whose two workers is killed on the way: every row with the verdict of a single process, or not?
+"""A Ray job one of whose two workers is killed on the way: has every row the verdict of a single process.
 
     python benchmarks/ray_kill.py FILE [--rows 4000] [--tier auto]
 

@@ -111,7 +111,7 @@ class TestRows:
         assert scored["refusal"].tolist()[0] is None
 
     def test_an_unusable_row_is_named(self, scorer):
-        with pytest.raises(InputError, match="^batch:2: field 'response' is a number, not text$"):
+        with pytest.raises(InputError, match=r"^batch:2: field 'response' is a number, not text$"):
             scorer({"prompt": ["a", "b"], "response": ["Yes.", 7]})
 
     def test_a_skipped_row_stays_with_null_verdicts(self, scorer):
