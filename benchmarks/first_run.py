@@ -25,7 +25,10 @@ RESULTS = Path(__file__).parent / "results" / "first_run.json"
 
 
 def measure(arguments: list[str]) -> tuple[float, float]:
-    """Return wall seconds and peak resident MiB of one run of the command."""
+    """Return wall seconds and peak resident MiB of one run of the command.
+
+    Linux counts into the peak what this process held when it started the command: it must stay smaller.
+    """
     started = time.perf_counter()
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

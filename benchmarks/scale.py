@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from plot import Theme
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
-SIZES = (1_000, 10_000, 100_000, 1_000_000)
+MILLION = 1_000_000
+SIZES = (1_000, 10_000, 100_000, MILLION)
 
 
 def main() -> None:
@@ -79,7 +80,7 @@ def write_rows(file: Path, target: Path, count: int) -> None:
 def figure(found: list[dict[str, Any]], theme: Theme) -> Figure:
     """Draw seconds and MiB against rows."""
     from matplotlib import pyplot as plt
-    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator
 
     drawn, (time, memory) = plt.subplots(1, 2, figsize=(8.4, 3.2), layout="constrained")
     for index, tier in enumerate(dict.fromkeys(run["tier"] for run in found)):
@@ -89,20 +90,25 @@ def figure(found: list[dict[str, Any]], theme: Theme) -> Figure:
         time.plot(rows, [run["seconds"] for run in mine], **look)
         memory.plot(rows, [run["peak_mib"] for run in mine], **look)
         last = mine[-1]
+        # The first tier's labels stand above its line, the others' below: they are quicker and need less.
+        shift, side = ((-2, 8), "bottom") if index == 0 else ((-2, -8), "top")
         for axes, value, text in (
             (time, last["seconds"], f"{last['rows'] / last['seconds']:,.0f} rows/s"),
             (memory, last["peak_mib"], f"{last['peak_mib']:,.0f} MiB"),
         ):
-            axes.annotate(text, (last["rows"], value), (0, 7), textcoords="offset points", ha="right", fontsize=9)
+            place = {"textcoords": "offset points", "ha": "right" if axes is time else "center", "va": side}
+            axes.annotate(text, (last["rows"], value), shift, fontsize=9, **place)
     time.set(title="Wall time, seconds", xlabel="rows", xscale="log", yscale="log")
-    time.yaxis.set_major_formatter(EngFormatter(sep=""))
-    memory.set(title="Peak memory, MiB", xlabel="rows", xscale="log", ylim=(0, memory.get_ylim()[1] * 1.25))
+    memory.set(title="Peak memory, MiB", xlabel="rows", xscale="log", ylim=(0, memory.get_ylim()[1] * 1.2))
+    time.yaxis.set_major_locator(LogLocator(10))
+    for axis in (time.yaxis, time.xaxis, memory.xaxis, memory.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value < MILLION else "1 million"))
     for axes in (time, memory):
         axes.xaxis.set_major_locator(LogLocator(10))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.margins(x=0.08)
-    memory.legend(loc="lower right")
+        axes.minorticks_off()
+        axes.margins(x=0.1)
+    time.margins(y=0.12)
+    time.legend(loc="upper left")
     return drawn
 
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -31,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from contenders import CONTENDERS, Contender, load, mean_tokens, prepare
-from machine import describe, line
+from machine import describe, line, peak_mib
 
 from refusal_clf import Completion
 from refusal_clf.reading import read_completions
@@ -107,14 +106,9 @@ def measure(contender: Contender) -> dict[str, float]:
     ready = process.stdout.readline()
     startup = time.perf_counter() - started
     found = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status or ready != "ready\n":
+    if process.wait() or ready != "ready\n":
         raise SystemExit(f"{contender.name} failed: python {' '.join(sys.argv)} --contender {contender.kind} says why")
-    return {
-        "startup_seconds": round(startup, 3),
-        **json.loads(found),
-        "peak_mib": round(usage.ru_maxrss / 1024, 1),
-    }
+    return {"startup_seconds": round(startup, 3), **json.loads(found)}
 
 
 def be(contender: Contender, options: argparse.Namespace) -> None:
@@ -135,6 +129,7 @@ def be(contender: Contender, options: argparse.Namespace) -> None:
         "rows_per_second": round(len(sample) / seconds, 2),
         "latency_ms": round(statistics.median(single), 2),
         "p99_ms": round(float(np.percentile(single, 99)), 2),
+        "peak_mib": round(peak_mib(), 1),
     }
     print(json.dumps(figures))
 
@@ -216,7 +211,7 @@ def figure(rows: list[dict[str, Any]], theme: Theme) -> Figure:
     Points and not bars, since the first two axes are logarithmic and have no zero for bars to stand on.
     """
     from matplotlib import pyplot as plt
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator
 
     panels = (
         ("rows_per_second", "Rows a second\n(more is better)", True),
@@ -235,12 +230,12 @@ def figure(rows: list[dict[str, Any]], theme: Theme) -> Figure:
         if logarithmic:
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(10))
-            axes.xaxis.set_minor_formatter(NullFormatter())
         else:
-            axes.set_xlim(left=0)
+            axes.set_xlim(0, 1.18 * max(one[name]["max"] for one in rows))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         axes.set_title(title)
         axes.margins(x=0.18)
+        axes.minorticks_off()
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)

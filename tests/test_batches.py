@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from refusal_clf import RefusalClassifier
 from refusal_clf.integrations.batches import VERDICT_COLUMNS, BatchScorer
@@ -93,6 +95,13 @@ class TestKindsOfBatches:
 
 
 class TestRows:
+    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(cuts=st.lists(st.integers(0, 60), max_size=4).map(sorted))
+    def test_verdicts_do_not_depend_on_how_rows_are_cut_into_batches(self, scorer, rows, expected, cuts):
+        edges = [0, *cuts, 60]
+        parts = [scorer(columns_of(rows[a:b])) for a, b in zip(edges, edges[1:], strict=False) if a < b]
+        assert {name: sum((part[name] for part in parts), []) for name in VERDICT_COLUMNS} == columns_of(expected[:60])
+
     def test_names_and_chats_are_read_as_from_files(self, scorer):
         chat = [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "content": "I can't tell you that."}]
         plain = scorer({"prompt": ["Who are you?"], "response": ["I can't tell you that."]})
