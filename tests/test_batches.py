@@ -3,6 +3,7 @@
 import json
 import pickle
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -99,8 +100,9 @@ class TestRows:
     @given(cuts=st.lists(st.integers(0, 60), max_size=4).map(sorted))
     def test_verdicts_do_not_depend_on_how_rows_are_cut_into_batches(self, scorer, rows, expected, cuts):
         edges = [0, *cuts, 60]
-        parts = [scorer(columns_of(rows[a:b])) for a, b in zip(edges, edges[1:], strict=False) if a < b]
-        assert {name: sum((part[name] for part in parts), []) for name in VERDICT_COLUMNS} == columns_of(expected[:60])
+        parts = [scorer(columns_of(rows[a:b])) for a, b in pairwise(edges) if a < b]
+        joined = {name: [value for part in parts for value in part[name]] for name in VERDICT_COLUMNS}
+        assert joined == columns_of(expected[:60])
 
     def test_names_and_chats_are_read_as_from_files(self, scorer):
         chat = [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "content": "I can't tell you that."}]
