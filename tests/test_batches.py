@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from refusal_clf import RefusalClassifier
+from refusal_clf.integrations import ray_data
 from refusal_clf.integrations.batches import VERDICT_COLUMNS, BatchScorer
 from refusal_clf.reading import read_completions
 from refusal_clf.records import InputError
@@ -165,6 +167,16 @@ class TestWorkers:
             BatchScorer.load("nonesuch")
         with pytest.raises(InputError, match="unknown suite"):
             BatchScorer.load(suite="nonesuch")
+
+
+def test_without_ray_its_command_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray.data", None)
+    monkeypatch.setattr(sys, "argv", ["ray_data", "in.jsonl", "out"])
+    with pytest.raises(SystemExit) as stopped:
+        ray_data.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "refusal-clf: error: this needs Ray: pip install 'refusal-clf[ray]'\n"
 
 
 def test_hugging_face_datasets_map_it(scorer, rows, expected, tmp_path):

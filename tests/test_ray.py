@@ -140,6 +140,11 @@ def test_a_folder_that_is_no_dataset_is_refused(model_dir, tmp_path, names, mess
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_that_is_missing_is_refused(model_dir, tmp_path):
+    with pytest.raises(InputError, match="no such file or folder"):
+        ray_data.score_files(tmp_path / "in.jsonl", tmp_path / "out", BatchScorer.load(model_dir))
+
+
 def test_results_are_never_mixed_with_others(model_dir, samples, tmp_path):
     (tmp_path / "part.jsonl").touch()
     with pytest.raises(InputError, match="is there already"):
