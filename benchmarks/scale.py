@@ -86,18 +86,15 @@ def figure(found: list[dict[str, Any]], theme: Theme) -> Figure:
     for index, tier in enumerate(dict.fromkeys(run["tier"] for run in found)):
         mine = [run for run in found if run["tier"] == tier]
         rows = [run["rows"] for run in mine]
-        look = {"color": theme.ours[index], "marker": "os^"[index], "markersize": 5, "label": f"--tier {tier}"}
+        look = {"color": theme.ours[index], "marker": "os^"[index], "markersize": 5}
         time.plot(rows, [run["seconds"] for run in mine], **look)
         memory.plot(rows, [run["peak_mib"] for run in mine], **look)
         last = mine[-1]
-        # The first tier's labels stand above its line, the others' below: they are quicker and need less.
-        shift, side = ((-2, 8), "bottom") if index == 0 else ((-2, -8), "top")
         for axes, value, text in (
-            (time, last["seconds"], f"{last['rows'] / last['seconds']:,.0f} rows/s"),
-            (memory, last["peak_mib"], f"{last['peak_mib']:,.0f} MiB"),
+            (time, last["seconds"], f"{tier}: {last['rows'] / last['seconds']:,.0f} rows/s"),
+            (memory, last["peak_mib"], f"{tier}: {last['peak_mib']:,.0f} MiB"),
         ):
-            place = {"textcoords": "offset points", "ha": "right" if axes is time else "center", "va": side}
-            axes.annotate(text, (last["rows"], value), shift, fontsize=9, **place)
+            axes.annotate(text, (last["rows"], value), (9, 0), textcoords="offset points", va="center", fontsize=9)
     time.set(title="Wall time, seconds", xlabel="rows", xscale="log", yscale="log")
     memory.set(title="Peak memory, MiB", xlabel="rows", xscale="log", ylim=(0, memory.get_ylim()[1] * 1.2))
     time.yaxis.set_major_locator(LogLocator(10))
@@ -106,9 +103,6 @@ def figure(found: list[dict[str, Any]], theme: Theme) -> Figure:
     for axes in (time, memory):
         axes.xaxis.set_major_locator(LogLocator(10))
         axes.minorticks_off()
-        axes.margins(x=0.1)
-    time.margins(y=0.12)
-    time.legend(loc="upper left")
     return drawn
 
 
