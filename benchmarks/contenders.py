@@ -167,4 +167,5 @@ def _export(model: Any, path: Path) -> None:  # noqa: ANN401
         input_names=["input_ids", "attention_mask"],
         dynamo=True,
         external_data=False,
+        verbose=False,
     )
