@@ -19,14 +19,16 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
 from machine import describe, line
 
 RESULTS = Path(__file__).parent / "results" / "first_run.json"
 
 
 def measure(arguments: list[str]) -> tuple[float, float]:
-    """Return wall seconds and peak resident MiB of one run of the command."""
+    """Return wall seconds and peak resident MiB of one run of the command.
+
+    Linux counts into the peak what this process held when it started the command: it must stay smaller.
+    """
     started = time.perf_counter()
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -36,19 +38,23 @@ def measure(arguments: list[str]) -> tuple[float, float]:
     return seconds, usage.ru_maxrss / 1024
 
 
+def command() -> str:
+    """Return the command as it is installed beside this Python."""
+    return shutil.which("refusal-clf", path=str(Path(sys.executable).parent)) or "refusal-clf"
+
+
 def main() -> None:
     """Run the measurements, print and store them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="completions to score, such as a model's responses to CoCoNot")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    command = shutil.which("refusal-clf", path=str(Path(sys.executable).parent)) or "refusal-clf"
     rows = sum(1 for _ in options.file.open(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as scratch:
-        score = [command, "score", str(options.file), "--out", scratch + "/run", "--overwrite"]
+        score = [command(), "score", str(options.file), "--out", scratch + "/run", "--overwrite"]
         runs = {
-            "--help": [command, "--help"],
-            "classify, cold": [command, "classify", "--prompt", "Who are you?", "--response", "I'd rather not say."],
+            "--help": [command(), "--help"],
+            "classify, cold": [command(), "classify", "--prompt", "Who are you?", "--response", "I'd rather not say."],
             f"score {rows} rows, --tier full": [*score, "--tier", "full"],
             f"score {rows} rows, --tier auto": [*score, "--tier", "auto"],
             f"score {rows} rows, --tier fast": [*score, "--tier", "fast"],

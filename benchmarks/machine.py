@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import resource
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,17 @@ def describe() -> dict[str, Any]:
         "refusal_clf": version("refusal-clf"),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
+
+
+def peak_mib() -> float:
+    """Return this process's peak resident memory.
+
+    From Linux's own account of the program: `ru_maxrss` would count what its parent held when it started it.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return next(int(row.split()[1]) for row in status.read_text().splitlines() if row.startswith("VmHWM")) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes, on macOS
 
 
 def line(machine: dict[str, Any]) -> str:

@@ -96,15 +96,16 @@ def _json_rows(path: Path, *, whole_document: bool) -> Iterator[Row | SkippedRow
     if whole_document and head:
         first = next(lines)
         lines = itertools.chain([first], lines)
-        if isinstance(_parse_line(1, first), SkippedRow):  # one indented object rather than JSON lines
+        if isinstance(parse_line(1, first), SkippedRow):  # one indented object rather than JSON lines
             yield from _array_rows(f"[{_document(lines, name)}]", name)
             return
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            yield _parse_line(number, line)
+            yield parse_line(number, line)
 
 
-def _parse_line(number: int, line: bytes) -> Row | SkippedRow:
+def parse_line(number: int, line: bytes) -> Row | SkippedRow:
+    """Return what a line of a JSON lines file holds, or why it cannot be used."""
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:

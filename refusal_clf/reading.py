@@ -73,7 +73,7 @@ def read_completions(
         row, naming file and line. A row is unusable if it has no response field, if its response is no text, or
         if its id was seen before in the same suite, subset and model.
     """
-    forced = _checked_suite(suite, subset)
+    forced = check_suite(suite, subset)
     check_readable(path)
     rows = _placed_rows(path, suite=forced, subset=subset, metadata=metadata, need_response=True)
     return _completions(path, rows, on_error, skipped)
@@ -104,7 +104,14 @@ def read_labels(path: Path, *, column: str | None = None) -> Iterator[Label]:
     return _labels(path, column)
 
 
-def _checked_suite(suite: str, subset: str | None) -> str | None:
+def check_suite(suite: str, subset: str | None) -> str | None:
+    """Return the suite that a user's choice forces on every row, None for "auto".
+
+    Raises
+    ------
+    InputError
+        If there is no such suite, or it has no such subset.
+    """
     if suite == AUTO:
         return None
     subsets = known_suite(suite).subsets
@@ -152,12 +159,13 @@ def _completions(
             unused += 1
             continue
         used += 1
-        yield _completion(cast("tuple[Row, Fields]", found)[1])
+        yield completion_from(cast("tuple[Row, Fields]", found)[1])
     if not used:
         raise InputError(f"no usable row ({unused} skipped)", file=name_of(path))
 
 
-def _completion(fields: Fields) -> Completion:
+def completion_from(fields: Fields) -> Completion:
+    """Return the completion that a placed row describes."""
     return Completion(
         prompt=fields.prompt,
         response=fields.response,
@@ -230,7 +238,7 @@ def _labels(path: Path, column: str | None) -> Iterator[Label]:
             )
         if (bad := _repeated(seen, row, fields, judge)) is not None:
             raise InputError(bad.reason, file=name, line=row.line)
-        yield Label(_completion(fields), verdict, refusal, judge, source, sampled)
+        yield Label(completion_from(fields), verdict, refusal, judge, source, sampled)
 
 
 def _read_label(
