@@ -11,7 +11,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from refusal_clf import __version__
-from refusal_clf.cli import classify, data, distil, evaluate, export, info, score, train
+from refusal_clf.cli import check, classify, data, distil, evaluate, export, info, score, train
 from refusal_clf.records import InputError
 
 PROGRAM: Final = "refusal-clf"
@@ -54,7 +54,7 @@ def _options(
     """
 
 
-for _command in (score, classify, train, evaluate, distil, export, data, info):
+for _command in (score, classify, check, train, evaluate, distil, export, data, info):
     _command.register(app)
 
 
