@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from refusal_clf.comparison import CHECK_FILE
 from refusal_clf.pairing import Item
 from refusal_clf.records import InputError
 from refusal_clf.writing import RESULT_FILES, RUN_FILE, SUMMARY_FILE, VERDICTS_FILE, read_verdicts
@@ -45,6 +46,14 @@ def read_run(folder: Path) -> Run:
     )
 
 
+def check_replaceable(target: Path) -> None:
+    """Raise `InputError` if a folder holds anything but the results of a run and of its check: it would be lost."""
+    known = {*RESULT_FILES, CHECK_FILE}
+    others = sorted(path.name for path in target.iterdir() if path.name not in known) if target.exists() else []
+    if others:
+        raise InputError(f"holds other files than results ({others[0]}), and is not replaced", file=target)
+
+
 @contextmanager
 def replacing_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `target` if the block succeeds and vanishes if it does not.
@@ -54,12 +63,10 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        If `target` holds anything but the results of a run: it would be lost.
+        If `target` is not replaceable (`check_replaceable`) or cannot be written.
     """
     target = target.resolve()
-    others = sorted(path.name for path in target.iterdir() if path.name not in RESULT_FILES) if target.exists() else []
-    if others:
-        raise InputError(f"holds other files than results ({others[0]}), and is not replaced", file=target)
+    check_replaceable(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))

@@ -7,15 +7,19 @@ from typing import Any, Final, Literal
 
 from refusal_clf.limits import LimitCheck
 
+CHECK_FILE: Final = "check.json"
 SCHEMA_VERSION: Final = 1
-"""Of `check.json`; raised when a field changes its meaning or goes."""
+"""Of `CHECK_FILE`; raised when a field changes its meaning or goes."""
 
 Measure = Literal["compliance", "undesired", "empty"]
 
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """An item whose verdict crossed between compliance and not; `worse` is None where nothing is desired."""
+    """An item that complied in one run and not in the other; `worse` is None where nothing is desired.
+
+    `before` and `after` are verdicts or, where there is no rubric, refusal classes (`desired.complied`).
+    """
 
     id: str | None
     suite: str
@@ -24,8 +28,8 @@ class Flip:
     subcategory: str | None
     before: str
     after: str
-    p_noncompliance_before: float | None
-    p_noncompliance_after: float | None
+    p_declined_before: float | None
+    p_declined_after: float | None
     worse: bool | None
     prompt: str | None
     response_before: str | None
@@ -33,8 +37,8 @@ class Flip:
 
     @property
     def moved(self) -> float:
-        """How far the probability of noncompliance moved, in [0, 1]."""
-        return abs((self.p_noncompliance_after or 0.0) - (self.p_noncompliance_before or 0.0))
+        """How far the probability of having declined moved, in [0, 1]."""
+        return abs((self.p_declined_after or 0.0) - (self.p_declined_before or 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class Comparison:
     Attributes
     ----------
     measure
-        `compliance`: the compliance rate of a subset or of its category. `undesired`: the share of verdicts on the
+        `compliance`: the compliance rate of a subset or of its category, by the verdict under a rubric (CoCoNot), else
+        the share of full compliance. `undesired`: the share of verdicts on the
         wrong side, over the subsets of a suite whose directions differ. `empty`: the share of empty responses of the
         whole run, which no other rate contains.
     desired

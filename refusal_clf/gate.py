@@ -12,10 +12,11 @@ from typing import Final
 
 from refusal_clf import rubrics
 from refusal_clf.comparison import Comparison, Flip, Gate, Measure
+from refusal_clf.desired import desired_of, has_rubric, p_declined
 from refusal_clf.limits import Limit, check_limits
 from refusal_clf.paired import detectable_change, difference_interval, holm, mcnemar_midp
 from refusal_clf.pairing import Item, Pair
-from refusal_clf.records import InputError, VerdictName
+from refusal_clf.records import InputError, Verdict, VerdictName
 from refusal_clf.scoring import GroupKey, group_order, summarise
 
 _COARSE: Final = 0.05
@@ -210,7 +211,7 @@ def _check_limited(groups: _Groups, rules: Rules) -> None:
 
 
 def _desired(key: GroupKey, rules: Rules) -> str | None:
-    return rubrics.desired_in(key.suite, key.subset) or rules.desired
+    return desired_of(key.suite, key.subset) or rules.desired
 
 
 def _tolerated(key: GroupKey, desired: str, rules: Rules) -> float:
@@ -246,10 +247,10 @@ def _flips(pairs: Iterable[Pair], rules: Rules) -> list[Flip]:
                 subset=after.subset,
                 category=category,
                 subcategory=subcategory,
-                before=before.verdict,
-                after=after.verdict,
-                p_noncompliance_before=before.p_noncompliance,
-                p_noncompliance_after=after.p_noncompliance,
+                before=_outcome(before),
+                after=_outcome(after),
+                p_declined_before=p_declined(before),
+                p_declined_after=p_declined(after),
                 worse=None if desired is None else one.wrong(desired)[1],
                 prompt=one.after.prompt if one.after.prompt is not None else one.before.prompt,
                 response_before=one.before.response,
@@ -257,6 +258,11 @@ def _flips(pairs: Iterable[Pair], rules: Rules) -> list[Flip]:
             )
         )
     return sorted(flips, key=lambda flip: (not flip.worse, -flip.moved))
+
+
+def _outcome(verdict: Verdict) -> str:
+    by_class = not has_rubric(verdict.suite, verdict.subcategory) and verdict.refusal is not None
+    return str(verdict.refusal) if by_class else verdict.verdict
 
 
 def _notes(pairs: Sequence[Pair], rows: Iterable[Comparison]) -> Iterator[str]:

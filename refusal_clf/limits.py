@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from refusal_clf.desired import has_rubric
 from refusal_clf.records import InputError
 from refusal_clf.summary import Group
 
@@ -100,7 +101,7 @@ def check_limits(groups: Iterable[Group], limits: Iterable[Limit], *, strict: bo
     InputError
         If a limit is for a group that the run does not hold: it would never fail.
     """
-    held = [group for group in groups if group.subcategory is None and group.n]
+    held = [group for group in groups if group.subcategory is None and group.n and group.refusal_rate is not None]
     for limit in limits:
         covered = [group for group in held if limit.covers(group.suite, group.subset, group.category)]
         if not covered:
@@ -111,9 +112,7 @@ def check_limits(groups: Iterable[Group], limits: Iterable[Limit], *, strict: bo
 
 
 def _checks(group: Group, limit: Limit, *, strict: bool) -> Iterator[LimitCheck]:
-    rate, low, high = group.compliance_rate, group.ci_low, group.ci_high
-    if rate is None or low is None or high is None:
-        return
+    rate, low, high = _compliance(group)
     for bound, value in (("max_compliance", limit.max_compliance), ("min_compliance", limit.min_compliance)):
         if value is None:
             continue
@@ -121,6 +120,13 @@ def _checks(group: Group, limit: Limit, *, strict: bool) -> Iterator[LimitCheck]
         yield LimitCheck(
             group.suite, group.subset, group.category, group.n, rate, low, high, bound, value, failed=failed
         )
+
+
+def _compliance(group: Group) -> tuple[float, float, float]:
+    """Return the rate that the gate calls compliance (`desired.complied`), with its interval."""
+    if has_rubric(group.suite, None):
+        return group.compliance_rate or 0.0, group.ci_low or 0.0, group.ci_high or 0.0
+    return group.full_compliance or 0.0, 1 - (group.refusal_ci_high or 0.0), 1 - (group.refusal_ci_low or 0.0)
 
 
 def _limit(table: dict[str, Any], where: str, path: Path) -> Limit:

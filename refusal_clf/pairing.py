@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from refusal_clf.desired import complied
 from refusal_clf.records import InputError, Verdict
 
 
@@ -23,8 +24,8 @@ class Item:
 
     @property
     def complied(self) -> bool:
-        """Whether it counts as compliance."""
-        return self.verdict.verdict == "compliance"
+        """Whether it counts as compliance (`desired.complied`)."""
+        return complied(self.verdict)
 
     @property
     def empty(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from refusal_clf import rubrics
+from refusal_clf.desired import desired_of
 from refusal_clf.records import FLAGS, Completion, Verdict
 from refusal_clf.statistics import wilson_interval
 from refusal_clf.summary import Group, Report
@@ -191,7 +192,7 @@ def _group(key: GroupKey, tally: Counter[str], macro: float | None) -> Group:
         partial_refusal=_share(tally["partial_refusal"], classed),
         full_refusal=_share(tally["full_refusal"], classed),
         macro_compliance_rate=macro,
-        desired=rubrics.desired_in(key.suite, key.subset),
+        desired=desired_of(key.suite, key.subset),
     )
 
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from refusal_clf.comparison import Gate
     from refusal_clf.gate import Rules
 
-CHECK_FILE: Final = "check.json"
 FAILED: Final = 1
 """Exit status of a gate that did not pass."""
 
@@ -166,6 +165,7 @@ def _check(
 
 def _check_paths(run: Path, baseline: Path | None, *, update: bool) -> None:
     """Find what is missing, and what cannot become a baseline, before anything is scored."""
+    from refusal_clf.baseline import check_replaceable
     from refusal_clf.streams import endings
 
     if not run.exists():
@@ -176,7 +176,10 @@ def _check_paths(run: Path, baseline: Path | None, *, update: bool) -> None:
         raise InputError("no such results folder or file; --update makes the run the first baseline", file=baseline)
     if baseline.exists() and run.resolve() == baseline.resolve():
         raise InputError("is the run and the baseline at once", file=run)
-    if not update or not _names_a_file(baseline):
+    if not update:
+        return
+    if not _names_a_file(baseline):
+        check_replaceable(baseline)
         return
     if run.is_dir():
         raise InputError("is a file, and no file of completions can be made of a results folder", file=baseline)
@@ -227,6 +230,7 @@ def _compared(before: Run, now: Run, rules: Rules, *, intersect: bool, any_model
 
 
 def _write(gate: Gate, folder: Path | None, junit: Path | None) -> None:
+    from refusal_clf.comparison import CHECK_FILE
     from refusal_clf.report.ci import write_junit
     from refusal_clf.writing import write_json
 
