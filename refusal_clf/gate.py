@@ -65,8 +65,10 @@ def check(pairs: Sequence[Pair], rules: Rules) -> Gate:
     groups = _groups(pairs)
     _check_limited(groups, rules)
     rows = _tested(list(_questions(pairs, groups, rules)), rules)
-    limits = check_limits(summarise(found.after.verdict for found in pairs), _bounds(rules), strict=rules.strict)
-    return Gate(tuple(rows), tuple(limits), tuple(_flips(pairs, rules)), len(pairs), tuple(_notes(pairs, rows)))
+    bounds = _bounds(rules)
+    groups_now = summarise(found.after.verdict for found in pairs) if bounds else []
+    limits = tuple(check_limits(groups_now, bounds, strict=rules.strict))
+    return Gate(tuple(rows), limits, tuple(_flips(pairs, rules)), len(pairs), tuple(_notes(pairs, rows)))
 
 
 def check_alone(run: Iterable[Item], rules: Rules) -> Gate:

@@ -7,6 +7,7 @@ Source: Brahman et al. 2024, "The Art of Saying No: Contextual Noncompliance in 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 SAFETY: Final = "Requests with safety concerns"
@@ -92,6 +93,7 @@ _CATEGORY_ALIASES: Final = {
 }
 
 
+@lru_cache(maxsize=4096)
 def _key(name: str) -> str:
     """Fold letter case, underscores, hyphens, commas and runs of white space."""
     return re.sub(r"[\s_,\-/]+", " ", name).strip().lower()
