@@ -16,10 +16,16 @@ import random
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainingArguments,
+)
 
 from refusal_clf.integrations.trainer import HISTORY_FILE, RefusalCallback
 from refusal_clf.reading import read_labels
@@ -55,7 +61,14 @@ def main() -> None:
 
 
 def train(
-    model: Any, tokenizer: Any, answers: float, out: Path, *, steps: int, every: int, **limits: Any
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    answers: float,
+    out: Path,
+    *,
+    steps: int,
+    every: int,
+    **limits: float,
 ) -> list[dict]:
     """Fine-tune a model on refusals and answers, and return the callback's history; `limits` are the callback's."""
     rows = [encoded(tokenizer, prompt, response) for prompt, response in examples(answers)]
@@ -101,7 +114,7 @@ def examples(answers: float, seed: int = 0) -> Iterator[tuple[str, str]]:
     yield from mixed
 
 
-def encoded(tokenizer: Any, prompt: str, response: str, limit: int = 384) -> dict[str, list[int]]:
+def encoded(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str, limit: int = 384) -> dict[str, list[int]]:
     """Return a turn's tokens, and labels that take the loss of the response alone."""
     if tokenizer.chat_template:
         turn = [{"role": "user", "content": prompt}]
@@ -150,22 +163,24 @@ def picture(curves: dict[str, list[dict]], width: int = 640, height: int = 360, 
     last = max((row["step"] for history in curves.values() for row in history), default=0) or 1
     across, down = width - 2 * margin, height - 2 * margin
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
     ]
     for tenth in range(0, 11, 2):
         y = margin + down * (1 - tenth / 10)
         parts.append(f'<path d="M{margin} {y:.1f}H{width - margin}" stroke="#ddd"/>')
-        parts.append(f'<text x="{margin - 8}" y="{y + 4:.1f}" text-anchor="end">{10 * tenth} %</text>')
-    parts.append(f'<text x="{width / 2}" y="{height - 12}" text-anchor="middle">step (0 to {last})</text>')
-    parts.append(f'<text x="{margin}" y="{margin - 24}">over-refusal on harmless prompts</text>')
+        parts.append(f'<text font-size="12" x="{margin - 8}" y="{y + 4:.1f}" text-anchor="end">{10 * tenth} %</text>')
+    parts.append(
+        f'<text font-size="12" x="{width / 2}" y="{height - 12}" text-anchor="middle">step (0 to {last})</text>'
+    )
+    parts.append(f'<text font-size="12" x="{margin}" y="{margin - 24}">over-refusal on harmless prompts</text>')
     for index, (arm, history) in enumerate(curves.items()):
         colour = COLOURS[index % len(COLOURS)]
         known = [(row["step"], row["refusal/overrefusal"]) for row in history if "refusal/overrefusal" in row]
         points = " ".join(f"{margin + across * x / last:.1f},{margin + down * (1 - y):.1f}" for x, y in known)
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
         x = margin + 240 + 160 * index
-        parts.append(f'<text x="{x}" y="{margin - 24}" fill="{colour}">{arm}</text>')
+        parts.append(f'<text font-size="12" x="{x}" y="{margin - 24}" fill="{colour}">{arm}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
