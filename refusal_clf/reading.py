@@ -30,7 +30,7 @@ from refusal_clf.records import (
 from refusal_clf.streams import check_readable, name_of, stem_of
 from refusal_clf.suites import SuiteMetadata, known_suite, place
 
-__all__ = ["SkippedRow", "read_completions", "read_labels"]
+__all__ = ["SkippedRow", "read_completions", "read_labels", "read_prompts"]
 
 AUTO: Final = "auto"
 UNNAMED_JUDGE: Final = "unnamed"
@@ -77,6 +77,25 @@ def read_completions(
     check_readable(path)
     rows = _placed_rows(path, suite=forced, subset=subset, metadata=metadata, need_response=True)
     return _completions(path, rows, on_error, skipped)
+
+
+def read_prompts(
+    path: Path, *, suite: str = AUTO, subset: str | None = None, metadata: SuiteMetadata | None = None
+) -> Iterator[Completion]:
+    """Yield the prompts of a file in its order, as completions whose response is empty unless the file has one.
+
+    Parameters are those of `read_completions`.
+
+    Raises
+    ------
+    InputError
+        At the call, if the suite or subset is unknown or the file missing; while reading, at the first row without a
+        prompt or with an id seen before.
+    """
+    forced = _checked_suite(suite, subset)
+    check_readable(path)
+    rows = _placed_rows(path, suite=forced, subset=subset, metadata=metadata, need_response=False)
+    return _prompts(path, _completions(path, rows, "fail", None))
 
 
 def read_labels(path: Path, *, column: str | None = None) -> Iterator[Label]:
@@ -162,6 +181,13 @@ def _completions(
         yield completion_from(cast("tuple[Row, Fields]", found)[1])
     if not used:
         raise InputError(f"no usable row ({unused} skipped)", file=name_of(path))
+
+
+def _prompts(path: Path, completions: Iterator[Completion]) -> Iterator[Completion]:
+    for number, completion in enumerate(completions, start=1):
+        if not completion.prompt.strip():
+            raise InputError(f"row {number} has no prompt", file=name_of(path))
+        yield completion
 
 
 def completion_from(fields: Fields) -> Completion:

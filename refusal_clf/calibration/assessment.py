@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from refusal_clf import scoring
 from refusal_clf.calibration.agreement import Labels, confusion, expected_calibration_error, kappa
 from refusal_clf.calibration.design import Sample, weigh
 from refusal_clf.calibration.matching import Scored
@@ -23,7 +24,6 @@ from refusal_clf.calibration.prevalence import (
 )
 from refusal_clf.calibration.sampling import stratum_of
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError, Label, Verdict
-from refusal_clf.scoring import group_order
 
 Target = Literal["verdict", "refusal"]
 Advice = Literal["trust", "trust after correction", "do not use"]
@@ -220,7 +220,7 @@ def memberships(verdicts: Sequence[Verdict]) -> dict[GroupKey, NDArray[np.bool_]
         for key in {GroupKey(*(name if at < depth else None for at, name in enumerate(names))) for depth in range(4)}:
             members.setdefault(key, []).append(row)
     result = {}
-    for key in sorted(members, key=lambda key: group_order("", *key)):
+    for key in sorted(members, key=lambda key: scoring.group_order(scoring.GroupKey("", *key))):
         result[key] = np.zeros(len(verdicts), bool)
         result[key][members[key]] = True
     return result

@@ -1,1 +1,1 @@
-"""The classifier inside other people's tools; each module needs the extra that is named after it."""
+"""The classifier inside other people's tools: pytest, Trainer, TRL, Ray, Spark. Each module imports its tool itself."""
