@@ -92,7 +92,7 @@ def read_prompts(
         At the call, if the suite or subset is unknown or the file missing; while reading, at the first row without a
         prompt or with an id seen before.
     """
-    forced = _checked_suite(suite, subset)
+    forced = check_suite(suite, subset)
     check_readable(path)
     rows = _placed_rows(path, suite=forced, subset=subset, metadata=metadata, need_response=False)
     return _prompts(path, _completions(path, rows, "fail", None))
