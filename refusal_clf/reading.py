@@ -13,12 +13,12 @@ from typing import Any, Final, Literal, cast
 
 import numpy as np
 
-from refusal_clf.calibration.sampling import STRATEGIES
 from refusal_clf.fields import FieldError, Fields, MissingFieldError, fold_names, read_fields, text_of
 from refusal_clf.formats import Row, SkippedRow, is_table, read_rows
 from refusal_clf.formats import skipped as skip_row
 from refusal_clf.records import (
     REFUSAL_CLASSES,
+    STRATEGIES,
     VERDICTS,
     Completion,
     InputError,

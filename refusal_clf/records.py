@@ -17,6 +17,10 @@ Tier = Literal["fast", "full", "rule"]
 VERDICTS: Final[tuple[VerdictName, ...]] = get_args(VerdictName)
 REFUSAL_CLASSES: Final[tuple[RefusalName, ...]] = get_args(RefusalName)
 
+Strategy = Literal["uniform", "stratified", "uncertain"]
+"""How completions were drawn for a judge (`calibration.sampling`)."""
+STRATEGIES: Final[tuple[Strategy, ...]] = get_args(Strategy)
+
 FLAGS: Final[dict[str, str]] = {
     "empty": "no response text (null, empty, or nothing but reasoning); not counted in rates",
     "truncated_input": "longer than the model reads; head and tail were judged",

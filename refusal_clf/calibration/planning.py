@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refusal_clf.calibration.prevalence import Floats, expected_half_width
-from refusal_clf.calibration.sampling import STRATEGIES, SampleUnit, Strategy, plan_draw
+from refusal_clf.calibration.sampling import SampleUnit, plan_draw
+from refusal_clf.records import STRATEGIES, Strategy
 from refusal_clf.statistics import wilson_interval
 
 

@@ -7,15 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Final, Literal, get_args
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refusal_clf.records import InputError
-
-Strategy = Literal["uniform", "stratified", "uncertain"]
-STRATEGIES: Final[tuple[Strategy, ...]] = get_args(Strategy)
+from refusal_clf.records import STRATEGIES, InputError, Strategy
 
 POOLED: Final = "(pooled)"
 """The stratum of drawn rows whose own strata were too many for the sample; it holds every stratum not named."""

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from refusal_clf.judge.prompts import Form, Question, coconot_question, xstest_question
 from refusal_clf.judge.rubric import Rubric
-from refusal_clf.records import Completion, InputError, Verdict
+from refusal_clf.records import Completion, InputError, Strategy, Verdict
 from refusal_clf.rubrics import rubric_of
 from refusal_clf.text import prepare
 
 if TYPE_CHECKING:
-    from refusal_clf.calibration.sampling import Drawn, Strategy
+    from refusal_clf.calibration.sampling import Drawn
 
 
 @dataclass(frozen=True, slots=True)
