@@ -98,7 +98,7 @@ class _Question:
     outcomes: Sequence[tuple[bool, bool]]
 
     @property
-    def weight(self) -> str:
+    def level(self) -> str:
         """What it shares its half of alpha with: the few totals must not pay for the many categories."""
         return "total" if self.names[2] is None else "category"
 
@@ -107,7 +107,7 @@ _Groups = dict[GroupKey, list[Pair]]
 
 
 def _groups(pairs: Iterable[Pair]) -> _Groups:
-    """Return the pairs of each subset and category, as published; a subset's only category is the subset."""
+    """Return the pairs of each subset and category, named and ordered as published."""
     found: _Groups = {}
     for one in pairs:
         verdict = one.after.verdict
@@ -116,12 +116,7 @@ def _groups(pairs: Iterable[Pair]) -> _Groups:
         found.setdefault(total, []).append(one)
         if category is not None:
             found.setdefault(total._replace(category=category), []).append(one)
-    whole = {key: len(members) for key, members in found.items() if key.category is None}
-    return {
-        key: found[key]
-        for key in sorted(found, key=group_order)
-        if key.category is None or len(found[key]) < whole[key._replace(category=None)]
-    }
+    return {key: found[key] for key in sorted(found, key=group_order)}
 
 
 def _questions(pairs: Sequence[Pair], groups: _Groups, rules: Rules) -> Iterator[_Question]:
@@ -160,10 +155,10 @@ def _suite_question(suite: str, parts: dict[GroupKey, str], groups: _Groups, rul
 def _tested(questions: Sequence[_Question], rules: Rules) -> list[Comparison]:
     """Return the rows that hold any pair, corrected for all of them that can fail."""
     asked = [question for question in questions if question.outcomes]
-    shared = Counter(question.weight for question in asked if question.tolerated is not None)
-    rows = [_row(question, rules.alpha / len(shared) / max(1, shared[question.weight])) for question in asked]
+    shared = Counter(question.level for question in asked if question.tolerated is not None)
+    rows = [_row(question, rules.alpha / len(shared) / max(1, shared[question.level])) for question in asked]
     family = [index for index, question in enumerate(asked) if question.tolerated is not None]
-    adjusted = holm([rows[index].p_value for index in family], [1 / shared[asked[index].weight] for index in family])
+    adjusted = holm([rows[index].p_value for index in family], [1 / shared[asked[index].level] for index in family])
     for index, value in zip(family, adjusted, strict=True):
         rows[index] = replace(rows[index], p_adjusted=value)
     return [replace(row, failed=_failed(row, rules)) for row in rows]

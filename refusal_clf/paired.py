@@ -98,7 +98,7 @@ def holm(p_values: Sequence[float], weights: Sequence[float]) -> list[float]:
     adjusted = [0.0] * len(p_values)
     highest, left = 0.0, sum(weights)
     for index in sorted(range(len(p_values)), key=lambda i: p_values[i] / weights[i]):
-        highest = max(highest, min(1.0, p_values[index] * left / weights[index]))
+        highest = max(highest, min(1.0, p_values[index] * (left / weights[index])))
         adjusted[index] = highest
         left -= weights[index]
     return adjusted

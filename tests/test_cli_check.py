@@ -65,8 +65,9 @@ def test_a_results_folder_is_compared_with_a_file(folder: Path, bad: Path) -> No
     outcome = run("check", bad, "--baseline", folder, "--format", "json")
     document = json.loads(outcome.out)
     assert (outcome.status, document["passed"]) == (1, False)
-    [row] = [row for row in document["groups"] if row["measure"] == "compliance"]
-    assert (row["subset"], row["category"], row["n_paired"]) == ("contrast", None, 40)
+    row, part, empty = document["groups"]
+    assert (row["measure"], row["subset"], row["category"], row["n_paired"]) == ("compliance", "contrast", None, 40)
+    assert (part["category"], empty["measure"]) == ("Incomplete requests", "empty")
     assert row["difference"] == pytest.approx(row["rate_after"] - row["rate_before"])
     assert document["flipped"][0]["response_after"] == REFUSAL
     assert document["flipped"][0]["response_before"] is None

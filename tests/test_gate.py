@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refusal_clf.comparison import Comparison, Gate
@@ -139,6 +139,7 @@ def test_subsets_of_both_directions_are_also_tested_together() -> None:
     assert whole.tolerated == pytest.approx(0.05)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["original", "contrast"]))
 def test_swapping_the_runs_turns_every_difference_around(seed: int, subset: str) -> None:
     random = np.random.default_rng(seed)
@@ -170,6 +171,13 @@ def test_a_groups_own_limit_precedes_the_general_one() -> None:
     assert check(found, general).passed
     for names in ({"subset": "original"}, {"category": SAFETY}, {"suite": "coconot"}):
         assert not check(found, replace(general, limits=(Limit(**names, max_worsening=0.01),))).passed
+
+
+def test_a_limit_on_a_subsets_only_category_is_kept_too() -> None:
+    found = [one for one in pairs(1000, 60, 0) if one.after.verdict.category == SAFETY]
+    limit = Limit(category=SAFETY, max_worsening=0.01, max_compliance=0.9)
+    gate = check(found, Rules(max_noncompliance_drop=0.1, limits=(limit,)))
+    assert [row.name for row in gate.failures] == [f"coconot · original · {SAFETY}"]
 
 
 def test_without_a_baseline_rates_are_held_against_limits() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -13,6 +13,7 @@ from refusal_clf.paired import detectable_change, difference_interval, holm, mcn
 COUNTS = st.integers(0, 2000)
 
 
+@settings(deadline=None)
 @given(COUNTS, COUNTS)
 def test_mid_p_is_twice_the_tail_less_the_observed_probability(ups: int, downs: int) -> None:
     n, fewer = ups + downs, min(ups, downs)
@@ -20,6 +21,7 @@ def test_mid_p_is_twice_the_tail_less_the_observed_probability(ups: int, downs: 
     assert mcnemar_midp(ups, downs) == pytest.approx(min(1.0, expected), rel=1e-6, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(COUNTS, COUNTS)
 def test_mid_p_knows_no_direction_and_lies_between_0_and_1(ups: int, downs: int) -> None:
     assert mcnemar_midp(ups, downs) == mcnemar_midp(downs, ups)
@@ -30,6 +32,7 @@ def test_without_a_change_p_is_1() -> None:
     assert mcnemar_midp(0, 0) == 1.0
 
 
+@settings(deadline=None)
 @given(COUNTS, COUNTS, COUNTS)
 def test_the_interval_contains_the_difference_and_turns_with_its_sign(ups: int, downs: int, same: int) -> None:
     n = ups + downs + same + 1
@@ -56,6 +59,7 @@ def test_a_heavier_test_pays_less_for_the_others() -> None:
     assert light == pytest.approx(max(heavy, 0.02))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 1)), max_size=20))
 def test_holm_never_makes_a_p_value_smaller_and_keeps_them_in_range(tests: list[tuple[float, float]]) -> None:
     p_values, weights = [p for p, _ in tests], [w for _, w in tests]
@@ -79,6 +83,7 @@ def test_the_detectable_change_is_detected_four_times_in_five(n: int, noise: flo
     assert 0.75 <= found <= 0.87
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000), st.floats(0, 1))
 def test_more_items_show_smaller_changes(n: int, share: float) -> None:
     changed = int(share * n)
