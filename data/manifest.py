@@ -15,6 +15,25 @@ from typing import Any, Final
 
 DATA: Final = Path(__file__).parent
 TRAINED_ON: Final = ("synthetic/*.jsonl", "hard/train.jsonl")
+ON_TRIAL: Final = (
+    "contrast_pairs",
+    "mixed_refusals",
+    "modern_assistants",
+    "notes_and_hedges",
+    "soft_all_models",
+    "traps_two",
+    "weak_two",
+    "xstest_manner",
+)
+"""Files of `synthetic/` that the shipped model was not trained on: with all of them in, held-out models were judged
+worse (`benchmarks/experiments.csv`); which of them help is not known yet."""
+
+
+def use_of(path: Path) -> str:
+    """Say what a file, given by its path within `data/`, is for."""
+    if path.parent.name == "synthetic" and path.stem in ON_TRIAL:
+        return "on trial"
+    return "training" if any(path.match(pattern) for pattern in TRAINED_ON) else "held out"
 
 
 def describe(file: Path) -> dict[str, Any]:
@@ -24,7 +43,7 @@ def describe(file: Path) -> dict[str, Any]:
         "path": path.as_posix(),
         "sha256": hashlib.sha256(content).hexdigest(),
         "rows": len(content.splitlines()),
-        "use": "training" if any(path.match(pattern) for pattern in TRAINED_ON) else "held out",
+        "use": use_of(path),
     }
 
 

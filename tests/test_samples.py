@@ -72,10 +72,19 @@ def test_manifest_matches_every_data_file():
                 "path": file.relative_to(DATA).as_posix(),
                 "sha256": hashlib.sha256(content).hexdigest(),
                 "rows": content.count(b"\n"),
-                "use": "training" if file.parent.name == "synthetic" or file.match("hard/train.jsonl") else "held out",
             }
         )
-    assert manifest == found, "run: python data/manifest.py"
+    assert [{name: entry[name] for name in ("path", "sha256", "rows")} for entry in manifest] == found, (
+        "run: python data/manifest.py"
+    )
+
+
+def test_what_models_are_tried_with_is_never_trained_on():
+    manifest = json.loads((DATA / "manifest.json").read_text(encoding="utf-8"))["files"]
+    uses = {entry["path"]: entry["use"] for entry in manifest}
+    tried = {path for path in uses if path.startswith("samples/") or path == "hard/test.jsonl"}
+    assert {path for path, use in uses.items() if use == "held out"} == tried
+    assert set(uses.values()) == {"training", "held out", "on trial"}
 
 
 def test_readme_states_the_counts_of_samples(completions, labels):

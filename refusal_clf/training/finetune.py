@@ -50,7 +50,7 @@ class FinetuneConfig:
     subset_dropout: float = 0.15
     short_share: float = 0.25
     short_budget: int = 80
-    rewritten_share: float = 0.15
+    rewritten_share: float = 0.0
     ema_decay: float = 0.99
     refusal_weight: float = 0.7
     seed: int = 0

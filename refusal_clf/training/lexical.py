@@ -19,7 +19,7 @@ _INVERSE_REGULARISATION = 10.0
 
 
 def fit_lexical(
-    examples: Sequence[Example], *, n_bits: int = DEFAULT_BITS, rewritten_copies: int = 1, seed: int = 0
+    examples: Sequence[Example], *, n_bits: int = DEFAULT_BITS, rewritten_copies: int = 0, seed: int = 0
 ) -> LexicalModel:
     """Fit both heads on binary features weighted by inverse document frequency and scaled to unit length.
 
