@@ -34,13 +34,10 @@ _MIN_WORDS: Final = 4
 def mostly_not_english(text: str) -> bool:
     """Return True if most letters are not Latin, or foreign function words outnumber the English ones."""
     sample = text[:_SAMPLE_CHARS]
-    letters = latin = 0
-    for character in sample:
-        if character.isalpha():
-            letters += 1
-            latin += character < "\u0250"
-    if letters and latin < 0.6 * letters:
-        return True
+    if not sample.isascii():
+        letters = [character for character in sample if character.isalpha()]
+        if sum(character < "\u0250" for character in letters) < 0.6 * len(letters):
+            return True
     words = _WORD.findall(sample.lower())
     if len(words) < _MIN_WORDS:
         return False

@@ -22,7 +22,7 @@ pytest.importorskip("sklearn")
 from refusal_clf.runtime.encoder import make_session
 from refusal_clf.runtime.tokens import TokenBudget, encode, pad
 from refusal_clf.training import dataset
-from refusal_clf.training.calibrate import fit_blend, selective_threshold
+from refusal_clf.training.calibrate import TierAnswers, fast_thresholds, fit_blend, selective_threshold
 from refusal_clf.training.crossfit import cross_fit, load_out_of_fold
 from refusal_clf.training.dataset import IGNORE, load_examples, targets
 from refusal_clf.training.embedding import fit_embedding_head
@@ -279,6 +279,32 @@ def test_a_trained_model_exports_to_onnx_and_scores_like_pytorch(training_dir, e
     truth = [example.label.verdict for example in examples]
     assert np.mean([a == b for a, b in zip(answers["fp32"], truth, strict=True)]) > 0.95
     assert np.mean([a == b for a, b in zip(answers["fp32"], answers["int8"], strict=True)]) > 0.97
+
+
+def tier_answers(random, n, fast_errors):
+    confidence = random.uniform(0.5, 1, n).astype(np.float32)
+    right_fast = random.random(n) > fast_errors * (confidence < 0.8)
+    return TierAnswers(confidence, right_fast, np.ones(n, bool), random.random(n) < 0.7)
+
+
+@pytest.mark.parametrize("tolerated", [0.0, 0.01, 0.05])
+def test_no_head_loses_more_to_the_lexical_tier_than_is_tolerated(tolerated):
+    random = np.random.default_rng(0)
+    heads = [tier_answers(random, 2000, 0.3), tier_answers(random, 2000, 0.1)]
+    thresholds = fast_thresholds(heads, tolerated)
+    asked = np.logical_or(*(head.confidence < value for head, value in zip(heads, thresholds, strict=True)))
+    for head in heads:
+        said = np.where(asked, head.right_full, head.right_fast)[head.known]
+        assert head.right_full[head.known].mean() - said.mean() <= tolerated
+    assert asked.mean() < 0.9
+    if tolerated:
+        assert asked.mean() < np.logical_or(*(head.confidence < 0.8 for head in heads)).mean()
+
+
+def test_a_head_without_labels_is_never_sure():
+    heads = [tier_answers(np.random.default_rng(0), 500, 0.1)]
+    heads.append(replace(heads[0], known=np.zeros(500, bool)))
+    assert fast_thresholds(heads, 0.02)[1] > 1
 
 
 def test_no_answer_depends_on_what_else_is_in_its_batch(training_dir, examples, tmp_path):

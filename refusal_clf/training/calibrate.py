@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 import numpy as np
@@ -14,6 +17,7 @@ from refusal_clf.runtime.blend import Blend
 TOLERATED_ERROR: Final = 0.03
 """How often answers that are not flagged `uncertain` may be wrong."""
 
+_GRID: Final = np.append(np.round(np.arange(0.5, 1.0, 0.01), 2), 1.01)
 _PRIOR_STRENGTH: Final = 30.0
 _PRIOR: Final = (0.65, 0.5)
 """Weights of encoder and lexical tier that held up on every left-out model; the scores of few rows move them little."""
@@ -86,3 +90,41 @@ def selective_threshold(
             break
         passed = round(float(threshold), 3)
     return passed
+
+
+@dataclass(frozen=True, slots=True)
+class TierAnswers:
+    """One head's answers to held-out rows; every array has shape (n,).
+
+    `confidence` is the lexical tier's probability of its answer, `right_fast` and `right_full` whether its answer and
+    both tiers' together are right, `known` whether the row has a label of this head.
+    """
+
+    confidence: NDArray[np.float32]
+    right_fast: NDArray[np.bool_]
+    right_full: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+
+
+def fast_thresholds(heads: Sequence[TierAnswers], tolerated: float) -> list[float]:
+    """Return the confidence of each head from which the lexical tier answers a row without the encoder.
+
+    A row goes to the encoder if any head is less sure than its threshold, and then all its heads are answered anew. Of
+    all combinations in steps of 0.01, that which asks the encoder least is taken, provided that no head's agreement
+    with its labels falls by more than `tolerated` (a fraction) against always asking; 1.01 is never sure. A head
+    without labels is never sure.
+    """
+    grids = [_GRID if head.known.any() else _GRID[-1:] for head in heads]
+    best, least = [float(grid[-1]) for grid in grids], 1.0
+    for thresholds in product(*grids):
+        asked = np.logical_or.reduce([h.confidence < value for h, value in zip(heads, thresholds, strict=True)])
+        if asked.mean() < least and all(_lost(head, asked) <= tolerated for head in heads):
+            best, least = [float(value) for value in thresholds], float(asked.mean())
+    return best
+
+
+def _lost(head: TierAnswers, asked: NDArray[np.bool_]) -> float:
+    """Return the fall of agreement when only the rows asked for are answered by both tiers."""
+    spared = head.known & ~asked
+    worse = int(head.right_full[spared].sum()) - int(head.right_fast[spared].sum())
+    return worse / max(1, int(head.known.sum()))

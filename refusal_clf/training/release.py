@@ -12,7 +12,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +29,13 @@ from refusal_clf.runtime.lexical import FEATURES_VERSION, LexicalModel
 from refusal_clf.runtime.tokens import TokenBudget, encode
 from refusal_clf.text import PREPARATION_VERSION
 from refusal_clf.training.activations import record, save_activations
-from refusal_clf.training.calibrate import TOLERATED_ERROR, fit_blend, selective_threshold
+from refusal_clf.training.calibrate import (
+    TOLERATED_ERROR,
+    TierAnswers,
+    fast_thresholds,
+    fit_blend,
+    selective_threshold,
+)
 from refusal_clf.training.crossfit import OutOfFold
 from refusal_clf.training.dataset import IGNORE, Example, targets
 from refusal_clf.training.families import DEFAULT_FAMILY, Family, fit_network
@@ -126,10 +132,11 @@ def write_training_dir(
     save_activations(record(network, encode(tokenizer, [examples[index].text for index in shown], budget)), out)
     tokenizer.save(str(out / TOKENIZER_FILE))
     save_lexical(lexical, out / LEXICAL_FILE)
+    verdict, refusal = fit_heads(*scores, labels)
     ModelConfig(
         name=name,
-        verdict=fit_head("verdict", *scores, labels),
-        refusal=fit_head("refusal", *scores, labels),
+        verdict=verdict,
+        refusal=refusal,
         budget=budget,
         preparation_version=PREPARATION_VERSION,
         features_version=FEATURES_VERSION,
@@ -138,23 +145,30 @@ def write_training_dir(
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
 
 
-def fit_head(
-    family: str, encoder: NDArray[np.float32], lexical: NDArray[np.float32], labels: NDArray[np.int64]
-) -> HeadConfig:
-    """Fit one head's blends and thresholds on held-out scores of shape (n, 6) and labels of shape (n, 2)."""
-    head, columns = FAMILIES[family]
-    known = labels[:, head] != IGNORE
-    truth, raw, words = labels[known, head], encoder[known, columns], lexical[known, columns]
-    full, fast = fit_blend(raw, words, truth), fit_blend(None, words, truth)
-    sure, quick = full.probabilities(raw, words), fast.probabilities(None, words)
-    right_full, right_fast = (answers(probabilities, LABELS[family]) == truth for probabilities in (sure, quick))
-    return HeadConfig(
-        labels=LABELS[family],
-        full=full,
-        fast=fast,
-        fast_above=_fast_above(quick.max(1), right_fast, right_full),
-        uncertain_below=selective_threshold(sure.max(1), right_full, TOLERATED_ERROR),
-    )
+def fit_heads(
+    encoder: NDArray[np.float32], lexical: NDArray[np.float32], labels: NDArray[np.int64]
+) -> tuple[HeadConfig, HeadConfig]:
+    """Fit the blends and thresholds of verdict and refusal class.
+
+    `encoder` and `lexical` are held-out scores of shape (n, 6), `labels` has shape (n, 2).
+    """
+    heads, tiers = [], []
+    for name, (head, columns) in FAMILIES.items():
+        known = labels[:, head] != IGNORE
+        truth = labels[known, head]
+        full = fit_blend(encoder[known, columns], lexical[known, columns], truth)
+        fast = fit_blend(None, lexical[known, columns], truth)
+        sure, quick = (
+            full.probabilities(encoder[:, columns], lexical[:, columns]),
+            fast.probabilities(None, lexical[:, columns]),
+        )
+        right_full, right_fast = (answers(said, LABELS[name]) == labels[:, head] for said in (sure, quick))
+        tiers.append(TierAnswers(quick.max(axis=1), right_fast, right_full, known))
+        threshold = selective_threshold(sure[known].max(axis=1), right_full[known], TOLERATED_ERROR)
+        heads.append(HeadConfig(LABELS[name], full, fast, uncertain_below=threshold))
+    above = fast_thresholds(tiers, _TOLERATED_LOSS)
+    verdict, refusal = (replace(head, fast_above=value) for head, value in zip(heads, above, strict=True))
+    return verdict, refusal
 
 
 def load_base_tokenizer(base: Path) -> Any:  # noqa: ANN401
@@ -171,18 +185,6 @@ def load_base_tokenizer(base: Path) -> Any:  # noqa: ANN401
     if any(tokenizer.token_to_id(token) is None for token in ("[CLS]", "[SEP]", "[MASK]")):
         raise InputError("not a BERT tokenizer: it lacks [CLS], [SEP] or [MASK]", file=base / TOKENIZER_FILE)
     return tokenizer
-
-
-def _fast_above(confidence: NDArray[np.float32], right_fast: NDArray[np.bool_], right_full: NDArray[np.bool_]) -> float:
-    """Return the lowest confidence from which the lexical tier may answer for both without real loss.
-
-    Agreement with the labels may fall by `_TOLERATED_LOSS` at most against always asking the encoder.
-    """
-    for threshold in np.arange(0.5, 1.0, 0.005):
-        mixed = np.where(confidence >= threshold, right_fast, right_full)
-        if mixed.mean() >= right_full.mean() - _TOLERATED_LOSS:
-            return round(float(threshold), 3)
-    return 1.01
 
 
 def _commit() -> str | None:
