@@ -291,7 +291,7 @@ def tier_answers(random, n, fast_errors):
 def test_no_head_loses_more_to_the_lexical_tier_than_is_tolerated(tolerated):
     random = np.random.default_rng(0)
     heads = [tier_answers(random, 2000, 0.3), tier_answers(random, 2000, 0.1)]
-    thresholds = fast_thresholds(heads, tolerated)
+    thresholds = fast_thresholds(heads, np.zeros(2000, int), tolerated, 1.0)
     asked = np.logical_or(*(head.confidence < value for head, value in zip(heads, thresholds, strict=True)))
     for head in heads:
         said = np.where(asked, head.right_full, head.right_fast)[head.known]
@@ -301,10 +301,20 @@ def test_no_head_loses_more_to_the_lexical_tier_than_is_tolerated(tolerated):
         assert asked.mean() < np.logical_or(*(head.confidence < 0.8 for head in heads)).mean()
 
 
+def test_a_group_unlike_the_others_is_not_made_to_pay_for_them():
+    random = np.random.default_rng(0)
+    head = tier_answers(random, 2000, 0.05)
+    strange = np.arange(2000) < 100
+    heads = [replace(head, right_fast=head.right_fast & ~(strange & (head.confidence < 0.9)))]
+    groups = strange.astype(int)
+    [careless], [careful] = (fast_thresholds(heads, groups, 0.02, most) for most in (1.0, 0.02))
+    assert careless < 0.85 < careful
+
+
 def test_a_head_without_labels_is_never_sure():
     heads = [tier_answers(np.random.default_rng(0), 500, 0.1)]
     heads.append(replace(heads[0], known=np.zeros(500, bool)))
-    assert fast_thresholds(heads, 0.02)[1] > 1
+    assert fast_thresholds(heads, np.zeros(500, int), 0.02, 0.02)[1] > 1
 
 
 def test_no_answer_depends_on_what_else_is_in_its_batch(training_dir, examples, tmp_path):

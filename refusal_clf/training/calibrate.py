@@ -106,25 +106,43 @@ class TierAnswers:
     known: NDArray[np.bool_]
 
 
-def fast_thresholds(heads: Sequence[TierAnswers], tolerated: float) -> list[float]:
+def fast_thresholds(
+    heads: Sequence[TierAnswers], groups: NDArray[np.int64], tolerated: float, tolerated_in_group: float
+) -> list[float]:
     """Return the confidence of each head from which the lexical tier answers a row without the encoder.
 
     A row goes to the encoder if any head is less sure than its threshold, and then all its heads are answered anew. Of
     all combinations in steps of 0.01, that which asks the encoder least is taken, provided that no head's agreement
-    with its labels falls by more than `tolerated` (a fraction) against always asking; 1.01 is never sure. A head
-    without labels is never sure.
+    with its labels falls by more than `tolerated` (a fraction) against always asking, nor by more than
+    `tolerated_in_group` among the rows of one group (the models that a fold left out: one that is unlike the others is
+    not to pay for them all). 1.01 is never sure, and neither is a head without labels.
+
+    Parameters
+    ----------
+    heads
+        Answers to the same n rows.
+    groups
+        The group of each row, shape (n,).
+    tolerated, tolerated_in_group
+        In [0, 1].
     """
     grids = [_GRID if head.known.any() else _GRID[-1:] for head in heads]
+    members = [groups == group for group in np.unique(groups)]
     best, least = [float(grid[-1]) for grid in grids], 1.0
     for thresholds in product(*grids):
-        asked = np.logical_or.reduce([h.confidence < value for h, value in zip(heads, thresholds, strict=True)])
-        if asked.mean() < least and all(_lost(head, asked) <= tolerated for head in heads):
-            best, least = [float(value) for value in thresholds], float(asked.mean())
+        spared = np.logical_and.reduce([h.confidence >= value for h, value in zip(heads, thresholds, strict=True)])
+        asked = 1 - float(spared.mean())
+        if (
+            asked < least
+            and all(_lost(head, spared) <= tolerated for head in heads)
+            and all(_lost(head, spared, rows) <= tolerated_in_group for head in heads for rows in members)
+        ):
+            best, least = [float(value) for value in thresholds], asked
     return best
 
 
-def _lost(head: TierAnswers, asked: NDArray[np.bool_]) -> float:
-    """Return the fall of agreement when only the rows asked for are answered by both tiers."""
-    spared = head.known & ~asked
-    worse = int(head.right_full[spared].sum()) - int(head.right_fast[spared].sum())
-    return worse / max(1, int(head.known.sum()))
+def _lost(head: TierAnswers, spared: NDArray[np.bool_], rows: NDArray[np.bool_] | None = None) -> float:
+    """Return the fall of agreement, among some rows, when the lexical tier alone answers those that are spared."""
+    known = head.known if rows is None else head.known & rows
+    worse = int(head.right_full[known & spared].sum()) - int(head.right_fast[known & spared].sum())
+    return worse / max(1, int(known.sum()))

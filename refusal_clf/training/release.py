@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _TOLERATED_LOSS: Final = 0.003
+_TOLERATED_IN_GROUP: Final = 0.02
+"""What agreement may fall by if the lexical tier answers what it is sure of: in all, and on the models of a fold."""
 _SHOWN: Final = 400
 """Examples that the range of the activations is taken from."""
 
@@ -100,15 +102,15 @@ def train(
     )
     if held_out is None:
         scores = predict_logits(network, tokenizer, tested, budget), lexical.logits([e.text for e in tested])
-        labels = targets(tested)
+        labels, groups = targets(tested), np.zeros(len(tested), np.int64)
     else:
-        scores, labels = (held_out.encoder, held_out.lexical), held_out.labels
+        scores, labels, groups = (held_out.encoder, held_out.lexical), held_out.labels, held_out.fold
     if vocabulary is not None:
         pieces = pieces_to_keep(tokenizer, count_pieces(tokenizer, [example.text for example in kept]), vocabulary)
         shrink_embeddings(network, pieces)
         tokenizer = shrink_tokenizer(tokenizer, pieces)
     provenance = provenance_of(examples, base, family, config, held_out is not None, data)
-    write_training_dir(out, name, network, tokenizer, lexical, kept, scores, labels, budget, provenance)
+    write_training_dir(out, name, network, tokenizer, lexical, kept, scores, labels, groups, budget, provenance)
 
 
 def write_training_dir(
@@ -120,10 +122,13 @@ def write_training_dir(
     examples: Sequence[Example],
     scores: tuple[NDArray[np.float32], NDArray[np.float32]],
     labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
     budget: TokenBudget,
     provenance: dict[str, Any],
 ) -> None:
-    """Calibrate both tiers on held-out `scores` (encoder, lexical) and `labels`, and write what `export` reads.
+    """Calibrate both tiers on held-out `scores` (encoder, lexical), and write what `export` reads.
+
+    `labels` and `groups` are those of the scores' rows (`fit_heads`).
 
     Some of the `examples` that were trained on show `export` what the encoder's activations look like.
     """
@@ -132,7 +137,7 @@ def write_training_dir(
     save_activations(record(network, encode(tokenizer, [examples[index].text for index in shown], budget)), out)
     tokenizer.save(str(out / TOKENIZER_FILE))
     save_lexical(lexical, out / LEXICAL_FILE)
-    verdict, refusal = fit_heads(*scores, labels)
+    verdict, refusal = fit_heads(*scores, labels, groups)
     ModelConfig(
         name=name,
         verdict=verdict,
@@ -146,11 +151,15 @@ def write_training_dir(
 
 
 def fit_heads(
-    encoder: NDArray[np.float32], lexical: NDArray[np.float32], labels: NDArray[np.int64]
+    encoder: NDArray[np.float32],
+    lexical: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
 ) -> tuple[HeadConfig, HeadConfig]:
     """Fit the blends and thresholds of verdict and refusal class.
 
-    `encoder` and `lexical` are held-out scores of shape (n, 6), `labels` has shape (n, 2).
+    `encoder` and `lexical` are held-out scores of shape (n, 6), `labels` has shape (n, 2), and `groups`, of shape (n,),
+    says which rows were held out together.
     """
     heads, tiers = [], []
     for name, (head, columns) in FAMILIES.items():
@@ -166,7 +175,7 @@ def fit_heads(
         tiers.append(TierAnswers(quick.max(axis=1), right_fast, right_full, known))
         threshold = selective_threshold(sure[known].max(axis=1), right_full[known], TOLERATED_ERROR)
         heads.append(HeadConfig(LABELS[name], full, fast, uncertain_below=threshold))
-    above = fast_thresholds(tiers, _TOLERATED_LOSS)
+    above = fast_thresholds(tiers, groups, _TOLERATED_LOSS, _TOLERATED_IN_GROUP)
     verdict, refusal = (replace(head, fast_above=value) for head, value in zip(heads, above, strict=True))
     return verdict, refusal
 

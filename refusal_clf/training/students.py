@@ -105,6 +105,16 @@ def distil_folds(
     provenance |= {"student": asdict(student), "n_unlabelled": len(more)}
     labels = targets(examples)[scores.example]
     write_training_dir(
-        out, student.name, network, small, lexical, train, (scores.encoder, scores.lexical), labels, budget, provenance
+        out,
+        student.name,
+        network,
+        small,
+        lexical,
+        train,
+        (scores.encoder, scores.lexical),
+        labels,
+        scores.fold,
+        budget,
+        provenance,
     )
     return scores
