@@ -8,7 +8,7 @@ to be a judge, and as it is it gives no labels at all: the first part shows that
 second part the proxy that counts the calls also asks the server for a grammar, which makes every answer a line of
 reasoning and a label. The client is killed (SIGKILL) after some answers and started again. What was asked and
 answered is counted by the proxy, not by the client. Prints the figures, exits with 1 if a call was repeated or a row
-lost, and writes benchmarks/results/judge_local.json.
+lost; if not, and both parts ran, writes benchmarks/results/judge_local.json.
 """
 
 from __future__ import annotations
@@ -233,14 +233,15 @@ def main() -> None:
             result = killed_and_resumed(proxy, Path(scratch), options.rows, options.kill_after)
             document["killed_and_resumed"] = result
     print(line(document["machine"]))
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     if options.only != "free":
         for name, value in result.items():
             print(f"{name.replace('_', ' '):<38} {value}")
         complete = result["labelled"] + result["unscored"] == result["rows"] == options.rows
         if result["answered_calls_repeated"] or result["calls_of_a_third_run"] or not complete:
             raise SystemExit("a call was repeated or a row lost")
+    if options.only is None:
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

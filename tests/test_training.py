@@ -311,6 +311,11 @@ def test_a_group_unlike_the_others_is_not_made_to_pay_for_them():
     assert careless < 0.85 < careful
 
 
+def test_the_lexical_tier_gives_no_answer_that_would_be_flagged():
+    head = replace(tier_answers(np.random.default_rng(0), 500, 0.0), least=0.905)
+    assert fast_thresholds([head], np.zeros(500, int), 0.02, 0.02) == [0.91]
+
+
 def test_a_head_without_labels_is_never_sure():
     heads = [tier_answers(np.random.default_rng(0), 500, 0.1)]
     heads.append(replace(heads[0], known=np.zeros(500, bool)))

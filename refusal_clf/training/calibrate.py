@@ -97,13 +97,15 @@ class TierAnswers:
     """One head's answers to held-out rows; every array has shape (n,).
 
     `confidence` is the lexical tier's probability of its answer, `right_fast` and `right_full` whether its answer and
-    both tiers' together are right, `known` whether the row has a label of this head.
+    both tiers' together are right, `known` whether the row has a label of this head. Below a confidence of `least` an
+    answer would be flagged as uncertain, and the encoder is asked instead.
     """
 
     confidence: NDArray[np.float32]
     right_fast: NDArray[np.bool_]
     right_full: NDArray[np.bool_]
     known: NDArray[np.bool_]
+    least: float = 0.0
 
 
 def fast_thresholds(
@@ -126,7 +128,7 @@ def fast_thresholds(
     tolerated, tolerated_in_group
         In [0, 1].
     """
-    grids = [_GRID if head.known.any() else _GRID[-1:] for head in heads]
+    grids = [_GRID[head.least <= _GRID] if head.known.any() else _GRID[-1:] for head in heads]
     members = [groups == group for group in np.unique(groups)]
     best, least = [float(grid[-1]) for grid in grids], 1.0
     for thresholds in product(*grids):

@@ -172,8 +172,9 @@ def fit_heads(
             fast.probabilities(None, lexical[:, columns]),
         )
         right_full, right_fast = (answers(said, LABELS[name]) == labels[:, head] for said in (sure, quick))
-        tiers.append(TierAnswers(quick.max(axis=1), right_fast, right_full, known))
         threshold = selective_threshold(sure[known].max(axis=1), right_full[known], TOLERATED_ERROR)
+        flagged = threshold if name == "verdict" else 0.0
+        tiers.append(TierAnswers(quick.max(axis=1), right_fast, right_full, known, flagged))
         heads.append(HeadConfig(LABELS[name], full, fast, uncertain_below=threshold))
     above = fast_thresholds(tiers, groups, _TOLERATED_LOSS, _TOLERATED_IN_GROUP)
     verdict, refusal = (replace(head, fast_above=value) for head, value in zip(heads, above, strict=True))
