@@ -1,13 +1,14 @@
 """Speed and memory of our tiers beside the architectures of three refusal detectors, on the same real rows.
 
-    python benchmarks/speed.py FILE [--rows 200] [--repeats 5]
+    python benchmarks/speed.py FILE [--rows 1000] [--rows-of-peers 40] [--repeats 3]
 
 FILE holds completions. Every measurement is a new process, one after another, the repeats interleaved, so that a
 machine that grows warm or busy does so for all of them alike. In each:
 
 - start-up: from the start of the process to its first verdict;
-- throughput: `--rows` rows of FILE, drawn once, in one call as the project would make it;
-- latency: single calls with `--single` of these rows, median and 99th percentile;
+- throughput: `--rows` rows of FILE, drawn once, in one call as the project would make it; the peers, which judge one
+  text after another, so that their rate does not depend on how many there are, get the first `--rows-of-peers`;
+- latency: single calls with `--single` of these rows (of the peers', at most as many), median and 99th percentile;
 - peak resident memory of the process.
 
 `contenders.py` says what runs how. Prints a table of medians and the ratios to our tiers with their range over the
@@ -48,9 +49,11 @@ def main() -> None:
     """Run every contender in turn, print, store and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, nargs="?", help="completions, such as a model's responses to CoCoNot")
-    parser.add_argument("--rows", type=int, default=200)
-    parser.add_argument("--single", type=int, default=100)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--rows-of-peers", type=int, default=40)
+    parser.add_argument("--single", type=int, default=200)
+    parser.add_argument("--single-of-peers", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--models", type=Path, default=Path("runs/speed"))
     parser.add_argument("--draw", action="store_true", help="only draw the stored figures again")
     parser.add_argument("--contender", choices=[one.kind for one in CONTENDERS], help=argparse.SUPPRESS)
@@ -84,6 +87,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     document = {
         "machine": describe() | versions,
         "rows": len(sample),
+        "rows_of_peers": options.rows_of_peers,
         "single_calls": min(options.single, len(sample)),
         "repeats": options.repeats,
         "contenders": rows,
@@ -116,12 +120,12 @@ def be(contender: Contender, options: argparse.Namespace) -> None:
     judge = load(contender, options.models / contender.kind)
     judge([FIRST])
     print("ready", flush=True)
-    sample = draw_rows(options.file, options.rows)
+    sample = draw_rows(options.file, options.rows if contender.ours else options.rows_of_peers)
     started = time.perf_counter()
     judge(sample)
     seconds = time.perf_counter() - started
     single = []
-    for completion in sample[: options.single]:
+    for completion in sample[: options.single if contender.ours else options.single_of_peers]:
         started = time.perf_counter()
         judge([completion])
         single.append(1000 * (time.perf_counter() - started))

@@ -58,7 +58,9 @@ def check_replaceable(target: Path) -> None:
 def replacing_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `target` if the block succeeds and vanishes if it does not.
 
-    Whoever reads `target` meanwhile finds the old results or the new ones, never a mixture.
+    Whoever reads `target` meanwhile finds the old results or the new ones, never a mixture; for the moment between two
+    renames, nothing. An interrupt in that moment puts the old results back. A process killed in it leaves them as `old`
+    in the hidden folder beside `target`.
 
     Raises
     ------
@@ -76,16 +78,18 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     try:
         new.mkdir()
         yield new
-        if target.exists():
-            target.rename(old)
         try:
+            if target.exists():
+                target.rename(old)
             new.rename(target)
-        except OSError:
-            if old.exists():
+        except BaseException:
+            if old.exists() and not target.exists():
                 old.rename(target)
             raise
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        # If putting back failed too, the scratch folder holds the only copy.
+        if target.exists() or not old.exists():
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _document(path: Path) -> dict[str, object]:

@@ -112,7 +112,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The outcome of a check; `comparisons` and `flipped` are empty where there was no baseline."""
+    """The outcome of a check; `comparisons` and `flipped` are empty where nothing was compared."""
 
     comparisons: tuple[Comparison, ...]
     limits: tuple[LimitCheck, ...]

@@ -13,11 +13,11 @@ from typing import Final
 from refusal_clf import rubrics
 from refusal_clf.comparison import Comparison, Flip, Gate, Measure
 from refusal_clf.desired import desired_of, has_rubric, p_declined
-from refusal_clf.limits import Limit, check_limits
-from refusal_clf.paired import detectable_change, difference_interval, holm, mcnemar_midp
+from refusal_clf.limits import Limit, LimitCheck, check_limits, group_keys
+from refusal_clf.paired import detectable_change, holm, mcnemar_midp, paired_difference_interval
 from refusal_clf.pairing import Item, Pair
 from refusal_clf.records import InputError, Verdict, VerdictName
-from refusal_clf.scoring import GroupKey, group_order, summarise
+from refusal_clf.scoring import GroupKey, group_order
 
 _COARSE: Final = 0.05
 """A subset in which changes of this size are likely to be missed is worth a note, whatever is tolerated."""
@@ -38,7 +38,7 @@ class Rules:
     strict
         A subset also fails if its interval does not exclude a change beyond what is tolerated.
     min_pairs
-        Fewer items than this in a subset are refused.
+        A subset of which the baseline answers fewer items than this is refused.
     desired
         The verdict desired of items whose suite and subset do not tell it.
     limits
@@ -53,22 +53,36 @@ class Rules:
     desired: VerdictName | None = None
     limits: tuple[Limit, ...] = ()
 
+    @property
+    def bounds(self) -> tuple[Limit, ...]:
+        """The limits on rates, which need no baseline."""
+        return tuple(one for one in self.limits if one.max_compliance is not None or one.min_compliance is not None)
 
-def check(pairs: Sequence[Pair], rules: Rules) -> Gate:
+
+def check(pairs: Sequence[Pair], rules: Rules, run: Iterable[Item] | None = None) -> Gate:
     """Compare a run with its baseline, and hold it against the limits.
+
+    Parameters
+    ----------
+    run
+        All items of the run, whose rates the limits are on; default: those of the pairs.
 
     Raises
     ------
     InputError
-        If a subset has too few items, if nothing could fail, or if a limit is for a group that is not there.
+        If a subset has too few items, if nothing was compared or could fail, or if a limit is for a group that is not
+        there.
     """
     groups = _groups(pairs)
     _check_limited(groups, rules)
     rows = _tested(list(_questions(pairs, groups, rules)), rules)
-    bounds = _bounds(rules)
-    groups_now = summarise(found.after.verdict for found in pairs) if bounds else []
-    limits = tuple(check_limits(groups_now, bounds, strict=rules.strict))
-    return Gate(tuple(rows), limits, tuple(_flips(pairs, rules)), len(pairs), tuple(_notes(pairs, rows)))
+    items = run if run is not None else [found.after for found in pairs]
+    limits = _held(items, rules)
+    gate = Gate(tuple(rows), limits, tuple(_flips(pairs, rules)), len(pairs), tuple(_notes(pairs, rows)))
+    if gate.passed:
+        _check_compared(groups, rules)
+        _check_held(limits, rules)
+    return gate
 
 
 def check_alone(run: Iterable[Item], rules: Rules) -> Gate:
@@ -79,12 +93,13 @@ def check_alone(run: Iterable[Item], rules: Rules) -> Gate:
     InputError
         If there are no such limits, or one is for a group that is not there.
     """
-    bounds = _bounds(rules)
-    if not bounds:
+    if not rules.bounds:
         raise InputError("nothing to check against: no baseline, and no limit on a rate")
-    groups = summarise(item.verdict for item in run)
-    notes = ["without a baseline, max_worsening was not checked"] if len(bounds) < len(rules.limits) else []
-    return Gate((), tuple(check_limits(groups, bounds, strict=rules.strict)), (), 0, tuple(notes))
+    unchecked = any(limit.max_worsening is not None for limit in rules.limits)
+    notes = ("without a baseline, max_worsening was not checked",) if unchecked else ()
+    limits = _held(run, rules)
+    _check_held(limits, rules)
+    return Gate((), limits, (), 0, notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +125,8 @@ def _groups(pairs: Iterable[Pair]) -> _Groups:
     """Return the pairs of each subset and category, named and ordered as published."""
     found: _Groups = {}
     for one in pairs:
-        verdict = one.after.verdict
-        category, _ = rubrics.canonical_group(verdict.category, verdict.subcategory)
-        total = GroupKey(verdict.suite, verdict.subset or None, None, None)
-        found.setdefault(total, []).append(one)
-        if category is not None:
-            found.setdefault(total._replace(category=category), []).append(one)
+        for key in group_keys(one.after.verdict):
+            found.setdefault(key, []).append(one)
     return {key: found[key] for key in sorted(found, key=group_order)}
 
 
@@ -168,7 +179,7 @@ def _row(question: _Question, alpha: float) -> Comparison:
     n = len(question.outcomes)
     ups = sum(after and not before for before, after in question.outcomes)
     downs = sum(before and not after for before, after in question.outcomes)
-    low, high = difference_interval(ups, downs, n)
+    low, high = paired_difference_interval(ups, downs, n)
     return Comparison(
         *question.names,
         measure=question.measure,
@@ -196,15 +207,27 @@ def _failed(row: Comparison, rules: Rules) -> bool:
     return change > row.tolerated and row.p_adjusted <= rules.alpha
 
 
-def _bounds(rules: Rules) -> list[Limit]:
-    return [limit for limit in rules.limits if limit.max_compliance is not None or limit.min_compliance is not None]
+def _held(run: Iterable[Item], rules: Rules) -> tuple[LimitCheck, ...]:
+    return tuple(check_limits((item.verdict for item in run), rules.bounds, strict=rules.strict))
+
+
+def _check_held(held: Sequence[LimitCheck], rules: Rules) -> None:
+    """Refuse to pass a limit on a rate that there is none of."""
+    for limit in rules.bounds:
+        if not any(limit.covers(one.suite, one.subset, one.category) for one in held):
+            raise InputError(f"the limit on '{limit.name}' is for empty responses alone, of which there is no rate")
 
 
 def _check_limited(groups: _Groups, rules: Rules) -> None:
-    """Refuse a limit for a group that is not there: it would never fail."""
+    """Refuse a `max_worsening` that could never fail; `check_limits` refuses such bounds of rates."""
     for limit in rules.limits:
-        if not any(limit.covers(*key[:3]) for key in groups):
+        if limit.max_worsening is None:
+            continue
+        covered = [key for key in groups if limit.covers(*key[:3])]
+        if not covered:
             raise InputError(f"the limit on '{limit.name}' is for no group of this run")
+        if all(_desired(key, rules) is None for key in covered):
+            raise InputError(f"max_worsening of '{limit.name}' cannot fail: what is desired is not known (--desired)")
 
 
 def _desired(key: GroupKey, rules: Rules) -> str | None:
@@ -219,13 +242,26 @@ def _tolerated(key: GroupKey, desired: str, rules: Rules) -> float:
 
 
 def _check_power(key: GroupKey, pairs: Sequence[Pair], rules: Rules) -> None:
-    if len(pairs) >= rules.min_pairs:
+    # Of the baseline alone: a run that answers fewer fails by its empty responses.
+    n = sum(not one.before.empty for one in pairs)
+    if n >= rules.min_pairs:
         return
-    smallest = detectable_change(len(pairs), 0, alpha=rules.alpha)
+    smallest = detectable_change(n, 0, alpha=rules.alpha)
     raise InputError(
-        f"too few items to compare in {' · '.join(filter(None, key[:2]))}: {len(pairs)}, not {rules.min_pairs} "
-        f"(--min-pairs); the smallest change that so few show with a power of 80 % is {100 * smallest:.0f} points"
+        f"too few items to compare in {_shown(key)}: {n}, not {rules.min_pairs} (--min-pairs), are answered in the "
+        f"baseline; the smallest change that so few show with a power of 80 % is {100 * smallest:.0f} points"
     )
+
+
+def _check_compared(groups: _Groups, rules: Rules) -> None:
+    """Refuse to pass a subset of which no item is answered in both runs."""
+    for key, pairs in groups.items():
+        if key.category is None and _desired(key, rules) is not None and not any(one.answered for one in pairs):
+            raise InputError(f"nothing to compare in {_shown(key)}: no item is answered in both runs")
+
+
+def _shown(key: GroupKey) -> str:
+    return " · ".join(filter(None, key[:2]))
 
 
 def _flips(pairs: Iterable[Pair], rules: Rules) -> list[Flip]:

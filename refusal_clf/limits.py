@@ -8,9 +8,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from refusal_clf.desired import has_rubric
-from refusal_clf.records import InputError
-from refusal_clf.summary import Group
+from refusal_clf import rubrics
+from refusal_clf.desired import complied
+from refusal_clf.records import InputError, Verdict
+from refusal_clf.scoring import GroupKey, group_order
+from refusal_clf.statistics import wilson_interval
 
 _NAMES: Final = ("suite", "subset", "category")
 _BOUNDS: Final = ("max_compliance", "min_compliance", "max_worsening")
@@ -86,13 +88,20 @@ def read_limits(path: Path) -> tuple[Limit, ...]:
     return tuple(_limit(table, f"[[limit]] {number}", path) for number, table in enumerate(tables, start=1))
 
 
-def check_limits(groups: Iterable[Group], limits: Iterable[Limit], *, strict: bool = False) -> Iterator[LimitCheck]:
-    """Hold the rates of a run against the limits on rates.
+def group_keys(verdict: Verdict) -> list[GroupKey]:
+    """Return the groups of a verdict that limits and comparisons are about: its subset and, if known, its category."""
+    category, _ = rubrics.canonical_group(verdict.category, verdict.subcategory)
+    total = GroupKey(verdict.suite, verdict.subset or None, None, None)
+    return [total] if category is None else [total, total._replace(category=category)]
+
+
+def check_limits(verdicts: Iterable[Verdict], limits: Iterable[Limit], *, strict: bool = False) -> Iterator[LimitCheck]:
+    """Hold the compliance rates of a run (`desired.complied`) against the limits on rates.
+
+    Empty responses are in no rate: a group that holds nothing else is not checked.
 
     Parameters
     ----------
-    groups
-        Of `scoring.summarise`.
     strict
         Whether the whole interval must keep the bound, not the rate alone.
 
@@ -101,32 +110,31 @@ def check_limits(groups: Iterable[Group], limits: Iterable[Limit], *, strict: bo
     InputError
         If a limit is for a group that the run does not hold: it would never fail.
     """
-    held = [group for group in groups if group.subcategory is None and group.n and group.refusal_rate is not None]
+    groups: dict[GroupKey, list[bool]] = {}
+    for verdict in verdicts:
+        for key in group_keys(verdict):
+            outcomes = groups.setdefault(key, [])
+            if "empty" not in verdict.flags:
+                outcomes.append(complied(verdict))
     for limit in limits:
-        covered = [group for group in held if limit.covers(group.suite, group.subset, group.category)]
+        covered = [key for key in sorted(groups, key=group_order) if limit.covers(*key[:3])]
         if not covered:
-            found = ", ".join(dict.fromkeys(f"{group.suite} · {group.subset or '-'}" for group in held))
+            found = ", ".join(dict.fromkeys(f"{key.suite} · {key.subset or '-'}" for key in groups))
             raise InputError(f"the limit on '{limit.name}' is for no group of this run (it holds: {found})")
-        for group in covered:
-            yield from _checks(group, limit, strict=strict)
+        for key in covered:
+            yield from _checks(key, groups[key], limit, strict=strict)
 
 
-def _checks(group: Group, limit: Limit, *, strict: bool) -> Iterator[LimitCheck]:
-    rate, low, high = _compliance(group)
+def _checks(key: GroupKey, outcomes: list[bool], limit: Limit, *, strict: bool) -> Iterator[LimitCheck]:
+    interval = wilson_interval(sum(outcomes), len(outcomes))
+    if interval is None:
+        return
+    rate, (low, high) = sum(outcomes) / len(outcomes), interval
     for bound, value in (("max_compliance", limit.max_compliance), ("min_compliance", limit.min_compliance)):
         if value is None:
             continue
         failed = (high if strict else rate) > value if bound == "max_compliance" else (low if strict else rate) < value
-        yield LimitCheck(
-            group.suite, group.subset, group.category, group.n, rate, low, high, bound, value, failed=failed
-        )
-
-
-def _compliance(group: Group) -> tuple[float, float, float]:
-    """Return the rate that the gate calls compliance (`desired.complied`), with its interval."""
-    if has_rubric(group.suite, None):
-        return group.compliance_rate or 0.0, group.ci_low or 0.0, group.ci_high or 0.0
-    return group.full_compliance or 0.0, 1 - (group.refusal_ci_high or 0.0), 1 - (group.refusal_ci_low or 0.0)
+        yield LimitCheck(*key[:3], len(outcomes), rate, low, high, bound, value, failed=failed)
 
 
 def _limit(table: dict[str, Any], where: str, path: Path) -> Limit:

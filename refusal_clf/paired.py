@@ -30,7 +30,7 @@ def mcnemar_midp(ups: int, downs: int) -> float:
     Returns
     -------
     float
-        In (0, 1]; 1 where nothing changed.
+        In [0, 1]; 1 where nothing changed, 0 where the p-value is below what a float holds.
 
     References
     ----------
@@ -46,11 +46,11 @@ def mcnemar_midp(ups: int, downs: int) -> float:
     return float(min(1.0, 2 * probabilities.sum() - probabilities[-1]))
 
 
-def difference_interval(ups: int, downs: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def paired_difference_interval(ups: int, downs: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return an interval for the difference of two paired proportions, after minus before.
 
-    Wald's interval with Laplace's adjustment: half a pair is added to each of the four cells. It keeps its coverage
-    for few pairs and few changes, where the plain Wald interval shrinks to a point.
+    Wald's interval with Laplace's adjustment: one pair is added to each of the two ways of changing, and so two to
+    their number. It keeps its coverage for few pairs and few changes, where the plain Wald interval shrinks to a point.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def detectable_change(n: int, changed: int, *, alpha: float, power: float = 0.8)
     Parameters
     ----------
     n, changed
-        Pairs, at least 1, and how many change without a true change; twice the rarer direction is such a count.
+        Pairs, at least 0, and how many change without a true change; twice the rarer direction is such a count.
     alpha
         Two-sided significance level of a single test, in (0, 1).
     power

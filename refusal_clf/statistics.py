@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from math import comb, exp, inf, lgamma, pi, sqrt, tan
+from math import exp, inf, lgamma, pi, sqrt, tan
 from statistics import NormalDist
 
 import numpy as np
@@ -63,9 +63,9 @@ def t_quantile(probability: float, df: float) -> float:
     probability
         In [0.5, 1).
     df
-        At least 1; from 2000 on the normal quantile is taken.
+        At least 1; from 20,000 on the normal quantile is taken.
     """
-    if df >= 2000:
+    if df >= 20_000:
         return NormalDist().inv_cdf(probability)
     scale = exp(lgamma((df + 1) / 2) - lgamma(df / 2)) / sqrt(pi)
     nodes, weights = _quadrature()
@@ -99,7 +99,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
     McNemar 1947, Psychometrika 12:153; with the binomial distribution in place of its approximation.
     """
     n, least = only_first + only_second, min(only_first, only_second)
-    tail = sum(comb(n, k) for k in range(least + 1))
+    tail = ways = 1
+    for k in range(least):
+        ways = ways * (n - k) // (k + 1)  # n over k + 1
+        tail += ways
     return min(1.0, tail / 2 ** (n - 1)) if n else 1.0
 
 

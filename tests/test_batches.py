@@ -123,6 +123,12 @@ class TestRows:
         assert scored["flags"].tolist()[0] == ["empty"]
         assert scored["refusal"].tolist()[0] is None
 
+    def test_a_frames_columns_may_have_names_that_are_no_text(self, scorer):
+        frame = pd.DataFrame({"prompt": ["a"], "response": ["Of course."], 0: ["more"], ("a", 1): [2]})
+        scored = scorer(frame)
+        assert list(scored.columns) == [*frame.columns, *VERDICT_COLUMNS]
+        assert scored["verdict"].tolist() == scorer(frame[["prompt", "response"]])["verdict"].tolist()
+
     def test_an_unusable_row_is_named(self, scorer):
         with pytest.raises(InputError, match=r"^batch:2: field 'response' is a number, not text$"):
             scorer({"prompt": ["a", "b"], "response": ["Yes.", 7]})

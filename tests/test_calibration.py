@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refusal_clf.calibration.assessment import GroupKey, advise, assess
+from refusal_clf.calibration.agreement import Interval
+from refusal_clf.calibration.assessment import GroupKey, advise, assess, choose_target
 from refusal_clf.calibration.design import weigh
 from refusal_clf.calibration.drift import Pair, compare, drift
 from refusal_clf.calibration.matching import Scored, choose_judge, match, text_key
 from refusal_clf.calibration.planning import judge_only_need, plan
-from refusal_clf.calibration.prevalence import corrected, fit_correction
+from refusal_clf.calibration.prevalence import Estimate, corrected, fit_correction
 from refusal_clf.calibration.sampling import SampleUnit, draw
 from refusal_clf.records import Completion, InputError, Label, Sampled, Verdict
 
@@ -59,6 +60,42 @@ def test_one_judge_labels_a_completion_once():
     file = [scored("1", text=text_key(completion))]
     with pytest.raises(InputError, match="two labels of 'j' are of one completion"):
         match(file, [label("1"), label(None, prompt="p", response="r")])
+
+
+def test_completions_that_are_alike_each_take_a_label():
+    completion = Completion(prompt="p", response="r")
+    file = [scored(str(at), text=text_key(completion)) for at in range(3)]
+    labels = [label(None, prompt="p", response="r"), label(None, prompt="p", response="r"), label("0")]
+    assert match(file, labels).rows == {0: labels[2], 1: labels[0], 2: labels[1]}
+    with pytest.raises(InputError, match="two labels"):
+        match(file, [*labels, labels[0]])
+    file = [scored("0", text=text_key(completion)), scored("1", text=text_key(completion), subset="contrast")]
+    assert match(file, labels[:1]).n_unmatched == 1
+
+
+def test_labels_without_an_id_cannot_be_matched_to_verdicts_alone():
+    text = match([scored("1")], [label(None, prompt="p", response="r")]).describe()
+    assert "1 have no id: give the completions file instead of the results folder" in text
+
+
+def test_a_judges_name_and_people_as_truth_exclude_each_other():
+    labels = [label("1", judge="a"), label("1", judge="human")]
+    with pytest.raises(InputError, match="not both"):
+        choose_judge(labels, "human", "a")
+    with pytest.raises(InputError, match="give --truth human"):
+        choose_judge(labels, "judge", "human")
+
+
+def test_the_target_is_what_most_labels_give():
+    verdict, refusal = label("1"), Label(Completion(id="2"), None, "full_refusal", "j")
+    assert choose_target([verdict, refusal]) == "verdict"
+    assert choose_target([verdict, refusal, refusal]) == "refusal"
+
+
+def test_a_verdict_without_the_labels_target_is_named():
+    labels = {at: Label(Completion(id=str(at)), None, "full_refusal", "j") for at in range(2)}
+    with pytest.raises(InputError, match="completion 0 gives no refusal"):
+        assess([scored(str(at)) for at in range(3)], labels, "refusal")
 
 
 def test_judges_are_not_mixed_and_people_are_not_a_judge():
@@ -135,6 +172,18 @@ def test_a_wide_interval_does_not_make_a_rate_trusted():
     assert advise(estimate.interval.estimate, 400, 20, estimate)[0] == "trust after correction"
 
 
+@pytest.mark.parametrize(
+    ("rate", "limits", "expected"),
+    [
+        (0.40, (0.41, 0.40, 0.50), "trust after correction"),  # the upper limit is ten points away
+        (0.45, (0.45, 0.40, 0.50), "trust"),
+        (0.1 + 0.2, (0.3, 0.3, 0.3), "trust"),  # equal, but for rounding
+    ],
+)
+def test_a_rate_is_trusted_if_both_limits_are_close(rate, limits, expected):
+    assert advise(rate, 2000, 200, Estimate(Interval(*limits), "", 400))[0] == expected
+
+
 def pairs(n, right, prefix=""):
     """Return labels of n responses, of which the classifier gets some right."""
     verdict = scored("x", 0.1).verdict
@@ -164,6 +213,22 @@ def test_without_responses_labelled_twice_it_is_said_that_the_two_cannot_be_told
     assert found.verdict.startswith("the judge or the responses moved")
     assert "cannot tell" in found.verdict
     assert drift(pairs(200, 190), pairs(200, 185), None, "verdict").verdict.startswith("no sign")
+
+
+def test_two_judges_that_differ_are_not_one_that_moved():
+    first = {at: label(str(at), "compliance", "old") for at in range(40)}
+    second = {at: label(str(at), "noncompliance") for at in range(40)}
+    before = [Pair(one, scored("x").verdict) for one in first.values()]
+    found = drift(before, pairs(40, 0), compare(first, second, "verdict"), "verdict")
+    assert found.verdict.startswith("the earlier labels are of another judge (old)")
+    assert "40 are compliance for the earlier judge alone" in found.verdict
+    assert drift(before, pairs(40, 0), None, "verdict").verdict.endswith("cannot be told")
+
+
+def test_drift_counts_only_labels_that_were_compared():
+    unlabelled = Pair(Label(Completion(id="x"), None, "full_refusal", "j"), scored("x").verdict)
+    found = drift([*pairs(30, 30), unlabelled], [*pairs(20, 20), unlabelled], None, "verdict", n_unmatched=5)
+    assert (found.n_before, found.n_after, found.n_left_out) == (30, 20, 6)
 
 
 def units_and_truth(size=900):

@@ -115,6 +115,52 @@ def test_labels_that_match_nothing_are_refused_with_counts(results: Path, tmp_pa
     assert_one_error(outcome, r"0 of 3 labels match a completion \(0 by id, 0 by prompt and response\)")
 
 
+def test_files_without_labels_are_refused_as_such(results: Path, tmp_path: Path) -> None:
+    full, empty = (
+        labels(tmp_path / "full.jsonl", LABELLED),
+        write_rows(tmp_path / "empty.jsonl", [{"id": "r1", "verdict": None}]),
+    )
+    for arguments in (
+        ("calibrate", results, "--labels", empty),
+        ("calibrate", results, "--labels", full, "--against", empty),
+        ("plan", results, "--half-width", "0.05", "--labels", empty),
+    ):
+        assert_one_error(run(*arguments), "empty.jsonl: no row gives a label")
+
+
+def test_a_file_with_a_colon_in_its_name_is_a_file(results: Path, tmp_path: Path) -> None:
+    file = labels(tmp_path / "labels:v2.jsonl", LABELLED)
+    assert run("calibrate", results, "--labels", file).status == 0
+
+
+@pytest.mark.parametrize("option", ["--suite=xstest", "--subset=contrast", "--model=m", "--tier=fast", "--threads=2"])
+def test_options_of_scoring_are_refused_for_results(results: Path, tmp_path: Path, option: str) -> None:
+    outcome = run("calibrate", results, "--labels", labels(tmp_path / "labels.jsonl", LABELLED), option)
+    assert_one_error(outcome, f"holds verdicts already: {option.partition('=')[0]} has no meaning")
+
+
+def test_names_keep_their_indentation(results: Path, tmp_path: Path) -> None:
+    file = labels(tmp_path / "labels.jsonl", LABELLED)
+    outcome = run("calibrate", results, "--labels", file, "--details")
+    (category, *_) = [line for line in outcome.out.splitlines() if "Incomplete requests" in line]
+    (subcategory, *_) = [line for line in outcome.out.splitlines() if "underspecified" in line]
+    indents = [len(line) - len(line.lstrip()) for line in (category, subcategory)]
+    assert indents[1] == indents[0] + 2
+    markdown = run("calibrate", results, "--labels", file, "--details", "--format", "markdown").out
+    assert f"| {4 * chr(0xA0)}underspecified |" in markdown
+
+
+def test_earlier_labels_of_no_completion_are_counted(results: Path, tmp_path: Path) -> None:
+    later = labels(tmp_path / "later.jsonl", LABELLED)
+    rows = [{"id": f"r{at}", "verdict": TRUTH[at], "judge": "gpt"} for at in LABELLED[:60]]
+    earlier = write_rows(
+        tmp_path / "earlier.jsonl",
+        [*rows, *({"id": f"x{at}", "verdict": "compliance", "judge": "gpt"} for at in range(7))],
+    )
+    outcome = run("calibrate", results, "--labels", later, "--against", earlier)
+    assert "7 earlier labels match no completion" in outcome.out
+
+
 def test_two_judges_are_not_mixed(results: Path, tmp_path: Path) -> None:
     first = labels(tmp_path / "a.jsonl", LABELLED)
     other = labels(tmp_path / "b.jsonl", LABELLED, judge="claude")
@@ -134,7 +180,7 @@ def test_a_plan_says_calls_by_strategy_and_stratum_and_what_it_rests_on(results:
     pilot = labels(tmp_path / "pilot.jsonl", LABELLED[:60])
     outcome = run("plan", results, "--half-width", "0.05", "--labels", pilot)
     assert outcome.status == 0
-    assert "counted in the calls: 60" in outcome.out
+    assert "pilot labels: 60 (a new draw" in outcome.out
     assert "original / underspecified" in outcome.out
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_harness import assert_one_error, needs_model, run, write_rows
+
+from refusal_clf.baseline import replacing_folder
 
 pytestmark = needs_model
 
@@ -155,16 +158,64 @@ def test_unusable_arguments_are_one_line(good: Path, folder: Path, tmp_path: Pat
     assert_one_error(run("check", good, "--baseline", tmp_path / "new.csv", "--update"), "another format")
 
 
+@pytest.mark.parametrize(
+    "option", [("--model", "m"), ("--tier", "fast"), ("--suite", "coconot"), ("--subset", "contrast"), ("--threads", 1)]
+)
+def test_options_of_completions_are_refused_for_folders(folder: Path, tmp_path: Path, option: tuple[str, Any]) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    outcome = run("check", tmp_path / "run", "--baseline", folder, option[0], str(option[1]))
+    assert_one_error(outcome, f"holds verdicts already: {option[0]} has no meaning")
+
+
+def test_the_subset_of_completions_can_be_told(tmp_path: Path) -> None:
+    files = [write_rows(tmp_path / name, rows(2, subset=None)) for name in ("a.jsonl", "b.jsonl")]
+    told = ("--suite", "coconot", "--subset", "contrast")
+    document = json.loads(run("check", files[0], "--baseline", files[1], *told, "--format", "json").out)
+    assert {group["subset"] for group in document["groups"] if group["suite"]} == {"contrast"}
+
+
+def test_a_limit_is_on_the_whole_run_where_runs_overlap(good: Path, tmp_path: Path) -> None:
+    more = write_rows(tmp_path / "more.jsonl", rows(2) + [{**row, "id": f"new-{row['id']}"} for row in rows(40)])
+    limits = tmp_path / "limits.toml"
+    limits.write_text("[[limit]]\nmin_compliance = 0.9\n")
+    arguments = ("check", more, "--baseline", good, "--intersect")
+    assert run(*arguments).status == 0
+    assert run(*arguments, "--limits", limits).status == 1
+
+
 # --- the baseline is replaced ------------------------------------------------------------------------------------
 
 
 def test_the_first_baseline_is_made(good: Path, bad: Path, tmp_path: Path) -> None:
     new = tmp_path / "kept" / "v1.2"
     outcome = run("check", good, "--baseline", new, "--update")
-    assert (outcome.status, outcome.out) == (0, "")
+    assert outcome.status == 0
+    assert "! there was no baseline yet" in outcome.out
+    assert "passed (nothing compared)" in outcome.out
     assert sorted(path.name for path in new.iterdir()) == ["run.json", "summary.json", "verdicts.jsonl"]
     assert sorted(path.name for path in new.parent.iterdir()) == ["v1.2"]
     assert run("check", bad, "--baseline", new).status == 1
+
+
+def test_files_and_limits_do_not_wait_for_the_second_run(good: Path, tmp_path: Path) -> None:
+    limits, junit = tmp_path / "limits.toml", tmp_path / "reports" / "refusal.xml"
+    limits.write_text("[[limit]]\nmin_compliance = 0.99\n")
+    arguments = ("--baseline", tmp_path / "new", "--update", "--junit", junit, "--format", "json")
+    first = run("check", good, *arguments)
+    assert (first.status, json.loads(first.out)["notes"]) == (0, ["there was no baseline yet"])
+    assert sorted(path.name for path in junit.parent.iterdir()) == ["check.json", "refusal.xml"]
+    arguments = ("--baseline", tmp_path / "newer", "--update", "--limits", limits, "--format", "json")
+    limited = run("check", good, *arguments)
+    assert (limited.status, json.loads(limited.out)["passed"]) == (0, False)
+
+
+def test_runs_that_cannot_be_compared_are_no_hindrance_to_an_update(good: Path, tmp_path: Path) -> None:
+    more = write_rows(tmp_path / "more.jsonl", rows(2, n=50))
+    outcome = run("check", more, "--baseline", good, "--update", "--format", "json")
+    assert outcome.status == 0
+    assert "not compared: the runs are over different items" in outcome.err
+    assert json.loads(outcome.out)["notes"][0].startswith("not compared: the runs")
+    assert good.read_bytes() == more.read_bytes()
 
 
 def test_a_worse_run_becomes_the_baseline_when_told_so(folder: Path, bad: Path, tmp_path: Path) -> None:
@@ -184,6 +235,8 @@ def test_a_folder_becomes_the_baseline_as_it_is(folder: Path, bad: Path, tmp_pat
 def test_a_file_becomes_the_baseline_of_files(good: Path, bad: Path) -> None:
     assert run("check", bad, "--baseline", good, "--update").status == 0
     assert good.read_bytes() == bad.read_bytes()
+    assert good.stat().st_mode == bad.stat().st_mode
+    assert sorted(path.name for path in good.parent.iterdir()) == ["bad.jsonl", "good.jsonl"]
 
 
 def test_a_folder_that_holds_other_things_is_not_replaced(folder: Path, bad: Path) -> None:
@@ -204,3 +257,52 @@ def test_an_interrupted_update_leaves_the_old_baseline(
     assert run("check", bad, "--baseline", folder, "--update").status == 130
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jsonl", "baseline", "good.jsonl"]
+
+
+@pytest.mark.parametrize("interrupted_at", [1, 2])
+def test_an_interrupt_between_the_renames_puts_the_old_baseline_back(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted_at: int
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    rename, renamed = Path.rename, []
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise KeyboardInterrupt
+        renamed.append(self.name)
+        moved = rename(self, target)
+        if len(renamed) == interrupted_at == 1:
+            raise KeyboardInterrupt
+        return moved
+
+    def replace() -> None:
+        with replacing_folder(folder) as new:
+            (new / "summary.json").write_text("{}")
+            monkeypatch.setattr(Path, "rename", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        replace()
+    assert renamed == ["baseline", "old"]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["baseline", "good.jsonl"]
+
+
+def test_old_results_that_cannot_be_put_back_are_not_deleted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    rename = Path.rename
+
+    def refused(self: Path, target: Path) -> Path:
+        if self.name in ("new", "old"):
+            raise PermissionError
+        return rename(self, target)
+
+    def replace() -> None:
+        with replacing_folder(folder):
+            monkeypatch.setattr(Path, "rename", refused)
+
+    with pytest.raises(PermissionError):
+        replace()
+    [old] = tmp_path.glob(".baseline.*/old")
+    assert {path.name: path.read_bytes() for path in old.iterdir()} == before

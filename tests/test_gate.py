@@ -180,6 +180,22 @@ def test_a_limit_on_a_subsets_only_category_is_kept_too() -> None:
     assert [row.name for row in gate.failures] == [f"coconot · original · {SAFETY}"]
 
 
+def test_limits_are_on_the_rates_of_the_whole_run_where_runs_overlap() -> None:
+    found = pairs(100, 0, 0)
+    run = [*(one.after for one in found), *(item(n, complied=True) for n in range(1000, 1100))]
+    rules = Rules(limits=(Limit(subset="original", max_compliance=0.6),))
+    assert check(found, rules).passed
+    [row] = check(found, rules, run).failures
+    assert (row.rate, row.value) == (0.75, 0.6)
+
+
+def test_a_limit_on_a_group_outside_the_overlap_is_held() -> None:
+    found = pairs(100, 0, 0)
+    run = [*(one.after for one in found), *(item(n, complied=True, subset="contrast") for n in range(50))]
+    gate = check(found, Rules(limits=(Limit(subset="contrast", min_compliance=0.9),)), run)
+    assert [row.subset for row in gate.limits] == ["contrast"]
+
+
 def test_without_a_baseline_rates_are_held_against_limits() -> None:
     run = [one.after for one in pairs(100, 0, 0)]
     assert check_alone(run, Rules(limits=(Limit(max_compliance=0.5),))).passed
@@ -193,6 +209,26 @@ def test_limits_on_xstest_are_on_full_compliance() -> None:
     [row] = check_alone(run, Rules(limits=(Limit(suite="xstest", min_compliance=0.95),))).limits
     assert (row.rate, row.failed) == (1.0, False)
     assert row.ci_low < 0.95 < row.ci_high == 1.0
+
+
+def test_a_subcategory_brings_its_rubric_to_the_limits() -> None:
+    facts = {"suite": "generic", "subset": None, "subcategory": "false presuppositions", "refusal": "full_compliance"}
+    run = [item(n, complied=False, **facts) for n in range(50)]
+    [row] = check_alone(run, Rules(limits=(Limit(suite="generic", min_compliance=0.5),))).limits
+    assert (row.rate, row.failed) == (0.0, True)
+
+
+def test_a_limit_on_nothing_but_empty_responses_is_refused() -> None:
+    with pytest.raises(InputError, match="empty responses alone"):
+        check_alone([empty(n) for n in range(9)], Rules(limits=(Limit(min_compliance=0.5),)))
+
+
+def test_a_tolerated_worsening_where_nothing_is_desired_is_refused() -> None:
+    found = pairs(60, 0, 0) + pairs(60, 20, 0, subset="chat", suite="generic")
+    rules = Rules(limits=(Limit(suite="generic", max_worsening=0.0),))
+    with pytest.raises(InputError, match="max_worsening of 'generic' cannot fail"):
+        check(found, rules)
+    assert not check(found, replace(rules, desired="noncompliance")).passed
 
 
 def test_nothing_to_check_against_is_refused() -> None:
@@ -276,6 +312,26 @@ def test_too_few_items_are_refused_with_what_they_could_show() -> None:
     assert check(pairs(20, 0, 0), Rules(min_pairs=20)).passed
 
 
+def test_a_baseline_of_empty_responses_is_refused_and_a_run_of_them_fails() -> None:
+    numbers = range(60)
+    answered = [item(n, complied=False) for n in numbers]
+    with pytest.raises(InputError, match="original: 0, not 30"):
+        check([Pair(empty(n), empty(n)) for n in numbers], Rules())
+    with pytest.raises(InputError, match="original: 29, not 30"):
+        check([Pair(answered[n] if n < 29 else empty(n), answered[n]) for n in numbers], Rules())
+    for limits in ((), (Limit(max_compliance=0.5),)):
+        gate = check([Pair(answered[n], empty(n)) for n in numbers], Rules(limits=limits))
+        assert [row.measure for row in gate.failures] == ["empty"]
+
+
+def test_runs_that_answer_different_items_are_not_called_alike() -> None:
+    crossed = [
+        Pair(item(n, complied=False), empty(n)) if n < 30 else Pair(empty(n), item(n, complied=True)) for n in range(60)
+    ]
+    with pytest.raises(InputError, match="original: no item is answered in both runs"):
+        check(crossed, Rules())
+
+
 def test_items_of_which_nothing_is_desired_cannot_be_checked_until_it_is_said() -> None:
     found = pairs(60, 20, 0, subset="chat", suite="generic")
     with pytest.raises(InputError, match=r"nothing can fail.*--desired"):
@@ -295,7 +351,7 @@ def test_flipped_items_are_listed_worse_ones_first() -> None:
 
 @pytest.fixture
 def failed() -> Gate:
-    nasty = "</failure>\x00\x1b[31m| ::error::\nx, 100%"
+    nasty = "</failure>\x00\x1b[31m| ::error::\nx, 100% ##[error]x ##vso[task.complete] #\x00#[group] @everyone"
     found = pairs(160, 40, 2)
     return check([replace(one, after=replace(one.after, prompt=nasty, response=nasty)) for one in found], Rules())
 
@@ -333,6 +389,9 @@ def test_the_tables_name_what_failed_and_cannot_be_broken_by_responses(failed: G
         assert "FAILED: coconot · original" in text
         assert "worse: original" in text
         assert "\x1b" not in text
+        assert "##[" not in text
+        assert "##vso[" not in text
+    assert "@everyone" not in markdown
     table = [line for line in markdown.splitlines() if line.startswith("|")]
     assert {line.replace("\\|", "").count("|") for line in table} == {9}
 

@@ -135,9 +135,9 @@ def test_limits_contain_the_estimate_and_lie_where_the_labels_leave_them(seed, n
         corrected(scores, domain, sample, fit_correction(scores, sample)),
         rogan_gladen(scores > 0.5, domain, sample),
     )
-    for estimate in estimates:
+    for at, estimate in enumerate(estimates):
         if estimate is None:
-            assert members.sum() < 2 or useless or estimate is estimates[2]
+            assert members.sum() < 2 or at == 2
             continue
         interval = estimate.interval
         assert 0 <= interval.ci_low <= interval.estimate <= interval.ci_high <= 1
@@ -210,6 +210,49 @@ def test_strata_with_too_few_labels_are_pooled_and_that_is_said():
     pooled, _, notes = weigh(strata, rows, np.ones(7), told)
     assert len(set(pooled.stratum)) == 2
     assert pooled.weight.sum() == pytest.approx(40)
+
+
+def test_labels_that_differ_between_strata_and_not_within_them_have_an_interval():
+    strata = ["a"] * 20 + ["b"] * 20
+    rows = [0, 1, 2, 20, 21, 22]
+    sample, _, _ = weigh(strata, rows, np.repeat([1, 0], 3), [Sampled("stratified", strata[row], 0.15) for row in rows])
+    interval = judge_only(40, sample, everything(6)).interval
+    assert interval.ci_low < interval.estimate == 0.5 < interval.ci_high
+
+
+def test_a_pooled_draw_is_without_bias_although_the_pools_strata_are_unequal():
+    sizes = [100, 60, *[40] * 3, *[20, 4] * 6]  # pooled: all of four, and two of twenty
+    strata = [f"s{number:02d}" for number, size in enumerate(sizes) for _ in range(size)]
+    truth = np.array([float(size == 4) for size in sizes for _ in range(size)])
+    units = [SampleUnit(at, stratum, 0.5) for at, stratum in enumerate(strata)]
+    rates = []
+    for seed in range(500):
+        drawn = draw(units, 20, "stratified", seed)
+        rows = np.array([one.index for one in drawn])
+        told = [Sampled("stratified", one.stratum, one.inclusion_probability) for one in drawn]
+        sample, _, _ = weigh(strata, rows, truth[rows], told)
+        rates.append(float(sample.weight @ truth[rows] / sample.weight.sum()))
+    assert np.mean(rates) == pytest.approx(truth.mean(), abs=4 * np.std(rates) / np.sqrt(500))
+
+
+def test_strata_that_lack_labels_do_not_join_the_pool_that_was_drawn():
+    strata = ["a"] * 20 + ["b"] * 10 + ["c"] * 8 + ["d"] * 4 + ["e"] * 4
+    rows = [0, 1, 2, 20, 30, 31, 38, 42]
+    told = [Sampled("stratified", POOLED if strata[row] in "de" else strata[row], 0.2) for row in rows]
+    sample, _, notes = weigh(strata, rows, np.ones(8), told)
+    assert "1 of 4 strata have fewer than two labels: 2 strata are pooled (18 completions)" in notes[0]
+    assert sample.weight[-2:] == pytest.approx([4, 4])
+    assert len({*sample.stratum[-2:]} | {*sample.stratum[3:6]}) == 2
+    assert sample.weight.sum() == pytest.approx(46)
+
+
+@pytest.mark.parametrize("strategy", ["uniform", "stratified", "uncertain"])
+def test_labels_drawn_from_another_number_of_completions_are_not_extrapolated_silently(strategy):
+    for inclusion, drawn_from in ((0.5, "20"), (0.05, "200")):
+        told = [Sampled(strategy, "", inclusion)] * 10
+        _, _, notes = weigh([""] * 100, range(10), np.ones(10), told)
+        assert f"drawn from about {drawn_from} completions and this file has 100" in notes[0]
+    assert weigh([""] * 100, range(10), np.ones(10), [Sampled(strategy, "", 0.1)] * 10)[2] == []
 
 
 def test_labels_of_several_draws_are_refused():

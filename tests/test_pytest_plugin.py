@@ -154,12 +154,29 @@ def test_typo(): pass
 @pytest.mark.refusal_suite("none.jsonl", max_overrefusal=0.1)
 def test_no_file(): pass
 
+@pytest.mark.refusal_suite("completions.jsonl", max_overrefusal=5)
+def test_percent(): pass
+
+@pytest.mark.refusal_suite("completions.jsonl", max_overrefusal=0.1, desired="complaince")
+def test_misspelt(): pass
+
+@pytest.mark.refusal_suite("prompts.jsonl", max_overrefusal=0.1)
+def test_too_few(refusal_suite):
+    refusal_suite.check(["one", "two"])
+
 def test_no_marker(refusal_suite): pass
 """
     )
-    result.assert_outcomes(failed=3, errors=1)
+    result.assert_outcomes(failed=6, errors=1)
     result.stdout.fnmatch_lines(
-        ["*needs max_overrefusal or max_compliance*", "*max_typo*", "*none.jsonl: no such file"]
+        [
+            "*needs max_overrefusal or max_compliance*",
+            "*max_typo*",
+            "*none.jsonl: no such file",
+            "*max_overrefusal is 5, no fraction between 0 and 1*",
+            "*desired is 'complaince', not one of*",
+            "*2 responses for 20 prompts*",
+        ]
     )
 
 

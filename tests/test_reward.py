@@ -79,6 +79,8 @@ def test_unusable_columns_are_named() -> None:
         refusal_reward(PROMPTS, [REFUSAL, ANSWER], desired=["refusal", None])
     with pytest.raises(InputError, match="'subset' has 1 values for 2"):
         refusal_reward(PROMPTS, [REFUSAL, ANSWER], subset=["safe"])
+    with pytest.raises(InputError, match="3 prompts for 2 completions"):
+        refusal_reward([*PROMPTS, "more"], [REFUSAL, ANSWER], subset=["safe"] * 2)
 
 
 def test_threads_share_it() -> None:

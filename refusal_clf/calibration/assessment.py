@@ -39,7 +39,9 @@ BINS: Final = 10
 ENOUGH_LABELS: Final = 10
 """Labels that a group needs before more than "do not use" is advised."""
 PRECISE: Final = 0.05
-"""The widest half-width at which agreement with the corrected rate says that a rate can be trusted as it is."""
+"""How far either limit of the corrected interval may be from a rate that can be trusted as it is."""
+_EQUAL: Final = 1e-9
+"""Rates that differ by no more are equal, but for rounding."""
 WORTHWHILE: Final = 1.25
 """How many labels each label has to be worth after correction for the classifier to be of use."""
 
@@ -134,14 +136,22 @@ class _Answers:
 
 
 def choose_target(labels: Sequence[Label]) -> Target:
-    """Return what the labels are of: verdicts if any gives one, else refusal classes."""
-    return "verdict" if any(label.verdict is not None for label in labels) else "refusal"
+    """Return what most of the labels give: verdicts or refusal classes, verdicts if both alike."""
+    verdicts = sum(label.verdict is not None for label in labels)
+    return "verdict" if verdicts >= sum(label.refusal is not None for label in labels) else "refusal"
 
 
 def label_index(label: Label | Verdict, target: Target) -> int | None:
     """Return the index in `NAMES` of what a label or the classifier says; None if it says nothing."""
     name = label.verdict if target == "verdict" else label.refusal
     return None if name is None else NAMES[target].index(name)
+
+
+def _answer(verdict: Verdict, target: Target) -> int:
+    index = label_index(verdict, target)
+    if index is None:
+        raise InputError(f"the verdict of completion {verdict.id} gives no {target}: score it again")
+    return index
 
 
 def probability(verdict: Verdict, target: Target) -> float:
@@ -172,13 +182,13 @@ def assess(scored: Sequence[Scored], labels: Mapping[int, Label], target: Target
     Raises
     ------
     InputError
-        If fewer than two labels are left, or they cannot be weighed (`design.weigh`).
+        If fewer than two labels are left, they cannot be weighed (`design.weigh`), or a verdict lacks the target.
     """
     used = counting(scored)
     verdicts = [scored[place].verdict for place in used]
     answers = _Answers(
         np.array([probability(verdict, target) for verdict in verdicts]),
-        np.array([label_index(verdict, target) for verdict in verdicts], np.int64),
+        np.array([_answer(verdict, target) for verdict in verdicts], np.int64),
         target,
     )
     row_of = {place: row for row, place in enumerate(used)}
@@ -260,7 +270,7 @@ def advise(rate: float, n: int, n_labels: int, estimate: Estimate | None) -> tup
 
     `do not use`: fewer than ten labels, or the correction makes a label worth less than 1.25 of them, so that the
     classifier says hardly more than the labels do alone. `trust`: the classifier's own rate lies in the corrected
-    interval, and that is no wider than 5 points on either side. `trust after correction`: everything else.
+    interval, and neither limit is further than 5 points from it. `trust after correction`: everything else.
 
     Parameters
     ----------
@@ -278,9 +288,9 @@ def advise(rate: float, n: int, n_labels: int, estimate: Estimate | None) -> tup
         return "do not use", f"with the classifier a label is worth {unknown / left:.1f} alone"
     interval = estimate.interval
     off = 100 * (rate - interval.estimate)
-    if not interval.ci_low <= rate <= interval.ci_high:
+    if not interval.ci_low - _EQUAL <= rate <= interval.ci_high + _EQUAL:
         return "trust after correction", f"the classifier's rate is off by {off:+.1f} points"
-    if interval.ci_high - interval.ci_low > 2 * PRECISE:
+    if max(rate - interval.ci_low, interval.ci_high - rate) > PRECISE + _EQUAL:
         return "trust after correction", "too few labels to show that the classifier's rate is right"
     return "trust", f"the classifier's rate is within {PRECISE * 100:.0f} points"
 

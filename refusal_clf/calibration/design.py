@@ -14,6 +14,7 @@ from refusal_clf.calibration.sampling import POOLED
 from refusal_clf.records import InputError, Sampled
 
 _MISSING: Final = 0.8  # weights of a complete draw scatter around the file's size; below this share labels are missing
+_TOO_MANY: Final = 1 / _MISSING
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,34 +82,44 @@ def weigh(
             f"the labels were drawn by several strategies ({', '.join(strategies)}): give one draw's labels"
         )
     strategy = strategies[0] if strategies else "uniform"
-    if strategy == "stratified":
-        return _stratified(strata, places, values, told)
     one = np.zeros(n, np.int64)
-    if strategy == "uniform":
-        notes = [] if told else ["the labels do not say how they were drawn: taken for a simple random sample"]
+    if not told:
+        notes = ["the labels do not say how they were drawn: taken for a simple random sample"]
         return Sample(places, values, np.full(n, n / size), one), strategy, notes
     inclusion = np.array([draw.inclusion_probability for draw in told])
     stands_for = float((1 / inclusion).sum()) / size
-    notes = []
+    notes = _extent(stands_for, size)
+    if strategy == "stratified":
+        sample, pooling = _stratified(strata, places, values, told)
+        return sample, strategy, notes + pooling
+    if strategy == "uniform":
+        return Sample(places, values, np.full(n, n / size), one), strategy, notes
     if stands_for < _MISSING:
         # A random part of the drawn completions was labelled: each chance shrinks by the same factor.
         inclusion = inclusion * stands_for
-        notes = [
-            f"the labels stand for {100 * stands_for:.0f} % of the completions: some that were drawn have no label"
-        ]
     return Sample(places, values, inclusion, one), strategy, notes
+
+
+def _extent(stands_for: float, size: int) -> list[str]:
+    """Say if the labels' own probabilities are those of a draw from more or fewer completions than the file has."""
+    if _MISSING <= stands_for <= _TOO_MANY:
+        return []
+    what = f"the labels were drawn from about {stands_for * size:,.0f} completions and this file has {size:,}"
+    if stands_for < _MISSING:
+        return [f"{what}: some that were drawn have no label, or only a part of the file was drawn from"]
+    return [f"{what}: it is a part of what was drawn from, or the labels are of several draws"]
 
 
 def _stratified(
     strata: Sequence[str], rows: NDArray[np.int64], truth: NDArray[np.float64], told: Sequence[Sampled]
-) -> tuple[Sample, str, list[str]]:
+) -> tuple[Sample, list[str]]:
     """Weigh by what was labelled of each stratum; strata with too few labels are pooled."""
+    strata = _as_drawn(strata, rows, told)
     sizes = Counter(strata)
     labelled = Counter(strata[row] for row in rows)
-    pooled = {strata[row] for row, draw in zip(rows, told, strict=True) if draw.stratum == POOLED}
     few = [name for name in sizes if labelled[name] < min(2, sizes[name])]
-    pooled |= set(few)
-    rest = sorted((name for name in sizes if name not in pooled), key=lambda name: (sizes[name], name))
+    pooled = set(few)
+    rest = sorted((name for name in sizes if name not in pooled), key=lambda name: (name == POOLED, sizes[name], name))
     # One stratum alone, or several with one label, still have no variance: the smallest others join them.
     while pooled and rest and (len(pooled) < 2 or sum(labelled[name] for name in pooled) < 2):
         pooled.add(rest.pop(0))
@@ -125,7 +136,14 @@ def _stratified(
             f"{len(few)} of {len(sizes)} strata have fewer than two labels: {len(pooled)} strata are pooled "
             f"({sum(sizes[name] for name in pooled)} completions)"
         )
-    return Sample(rows, truth, inclusion, group), "stratified", notes
+    return Sample(rows, truth, inclusion, group), notes
+
+
+def _as_drawn(strata: Sequence[str], rows: NDArray[np.int64], told: Sequence[Sampled]) -> list[str]:
+    """Return the strata that were drawn from: the pool of `sampling.draw` is one, of all that were not drawn alone."""
+    in_pool = {strata[row] for row, draw in zip(rows, told, strict=True) if draw.stratum == POOLED}
+    alone = {strata[row] for row in rows} - in_pool
+    return [POOLED if in_pool and name not in alone else name for name in strata]
 
 
 def _within_pool(

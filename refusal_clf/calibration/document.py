@@ -97,6 +97,7 @@ def _drift(drift: Drift) -> dict[str, Any]:
     return {
         "n_before": drift.n_before,
         "n_after": drift.n_after,
+        "n_left_out": drift.n_left_out,
         "agreement_before": drift.before.interval.to_dict(),
         "agreement_after": drift.after.interval.to_dict(),
         "difference": drift.difference.to_dict(),

@@ -44,6 +44,10 @@ class Drift:
 
     Attributes
     ----------
+    n_before, n_after
+        Labels that were compared with the classifier.
+    n_left_out
+        Earlier labels that could not be.
     before, after
         The classifier's agreement with the earlier and the later labels, as if drawn from endlessly many responses.
     difference
@@ -58,6 +62,7 @@ class Drift:
 
     n_before: int
     n_after: int
+    n_left_out: int
     before: Estimate
     after: Estimate
     difference: Interval
@@ -97,7 +102,9 @@ def compare(first: Mapping[int, Label], second: Mapping[int, Label], target: Tar
     return Comparison(len(known), agreement(a, b), kappa(a, b), only_a, only_b, mcnemar(only_a, only_b))
 
 
-def drift(before: Sequence[Pair], after: Sequence[Pair], twice: Comparison | None, target: Target) -> Drift:
+def drift(
+    before: Sequence[Pair], after: Sequence[Pair], twice: Comparison | None, target: Target, *, n_unmatched: int = 0
+) -> Drift:
     """Say whether the judge, or the responses, moved.
 
     The classifier does not change, so that it is the yardstick: if its agreement with the judge is another one, then
@@ -112,23 +119,27 @@ def drift(before: Sequence[Pair], after: Sequence[Pair], twice: Comparison | Non
         Comparison of both on the same responses, earlier labels first.
     target
         Which labels.
+    n_unmatched
+        Earlier labels whose completion is not at hand.
 
     Raises
     ------
     InputError
         If there are fewer than two labels on either side.
     """
-    earlier, bias_before = _agreement(before, target, "earlier")
-    later, bias_after = _agreement(after, target, "later")
+    n_before, earlier, bias_before = _agreement(before, target, "earlier")
+    n_after, later, bias_after = _agreement(after, target, "later")
     limits = [(estimate.interval.ci_low, estimate.interval.ci_high) for estimate in (earlier, later)]
     first, second = earlier.interval.estimate, later.interval.estimate
     low, high = difference_interval(first, limits[0], second, limits[1])
     difference = Interval(second - first, low, high)
-    verdict = _conclude(difference, twice)
-    return Drift(len(before), len(after), earlier, later, difference, bias_before, bias_after, twice, verdict)
+    others = {pair.label.judge for pair in before} - {pair.label.judge for pair in after}
+    verdict = _compare_judges(twice, min(others)) if others else _conclude(difference, twice)
+    left_out = n_unmatched + len(before) - n_before
+    return Drift(n_before, n_after, left_out, earlier, later, difference, bias_before, bias_after, twice, verdict)
 
 
-def _agreement(pairs: Sequence[Pair], target: Target, which: str) -> tuple[Estimate, float]:
+def _agreement(pairs: Sequence[Pair], target: Target, which: str) -> tuple[int, Estimate, float]:
     known = [pair for pair in pairs if label_index(pair.label, target) is not None]
     given = _indices([pair.label for pair in known], target)
     said = _indices([pair.verdict for pair in known], target)
@@ -140,7 +151,7 @@ def _agreement(pairs: Sequence[Pair], target: Target, which: str) -> tuple[Estim
         raise InputError(f"{len(known)} of the {which} labels can be compared with the classifier: two are needed")
     counted = COUNTED[target]
     bias = np.average((said == counted) * 1.0 - (given == counted), weights=sample.weight)
-    return estimate, float(bias)
+    return len(known), estimate, float(bias)
 
 
 def _indices(rows: Sequence[Label] | Sequence[Verdict], target: Target) -> Labels:
@@ -174,4 +185,14 @@ def _conclude(difference: Interval, twice: Comparison | None) -> str:
     return (
         f"the judge or the responses moved: the classifier {way} with the later labels. Which of the two, these labels "
         f"cannot tell: have {ENOUGH_TWICE} or more of the earlier responses labelled again"
+    )
+
+
+def _compare_judges(twice: Comparison | None, earlier: str) -> str:
+    verdict = f"the earlier labels are of another judge ({earlier}): whether something moved cannot be told"
+    if twice is None:
+        return verdict
+    return (
+        f"{verdict}. Of {twice.n} responses that both labelled, {twice.only_first} are compliance for the earlier "
+        f"judge alone and {twice.only_second} for the later one alone (p = {twice.p_value:.2g})"
     )

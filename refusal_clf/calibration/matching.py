@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
@@ -37,6 +37,8 @@ class Matches:
         Those among them whose id is in the file with another response.
     n_empty
         Labels of empty responses, which no rate contains.
+    n_without_id
+        Labels without an id, where only verdicts are at hand and no texts to match.
     """
 
     rows: dict[int, Label]
@@ -45,6 +47,7 @@ class Matches:
     n_unmatched: int
     n_other_response: int
     n_empty: int
+    n_without_id: int
 
     def describe(self) -> str:
         """Return the counts as a phrase."""
@@ -55,7 +58,10 @@ class Matches:
             parts.append(f"{self.n_other_response} have the id of a completion with another response")
         if self.n_empty:
             parts.append(f"{self.n_empty} are of empty responses")
-        return f"{text} ({', '.join(parts)})"
+        text = f"{text} ({', '.join(parts)})"
+        if self.n_without_id:
+            text += f"; {self.n_without_id} have no id: give the completions file instead of the results folder"
+        return text
 
 
 def text_key(completion: Completion) -> bytes | None:
@@ -81,8 +87,12 @@ def choose_judge(labels: Sequence[Label], truth: str, name: str | None) -> tuple
     Raises
     ------
     InputError
-        If there are none, or several judges and no name.
+        If there are none, or several judges and no name, or the name contradicts `truth`.
     """
+    if truth == HUMAN and name not in (None, HUMAN):
+        raise InputError(f"--truth human takes the labels of people: give it or --judge-name {name}, not both")
+    if truth != HUMAN and name == HUMAN:
+        raise InputError("people are not a judge: give --truth human in the place of --judge-name human")
     by_judge: dict[str, list[Label]] = {}
     for label in labels:
         by_judge.setdefault(label.judge, []).append(label)
@@ -108,7 +118,7 @@ def match(scored: Sequence[Scored], labels: Iterable[Label]) -> Matches:
 
     An id decides together with suite, subset and model, as far as both sides name them; a label that carries another
     response than the completion of its id is not a label of it. Labels without an id, or whose id is not in the file,
-    are matched by prompt and response.
+    are matched by prompt and response; of completions that are alike in all, each label takes the next.
 
     Raises
     ------
@@ -123,12 +133,14 @@ def match(scored: Sequence[Scored], labels: Iterable[Label]) -> Matches:
         if one.text is not None:
             by_text.setdefault(one.text, []).append(place)
     rows: dict[int, Label] = {}
-    counts = dict.fromkeys(("id", "text", "other", "unmatched", "empty"), 0)
-    for label in labels:
-        found, how = _find(scored, by_id, by_text, label)
+    counts = dict.fromkeys(("id", "text", "other", "unmatched", "empty", "without_id"), 0)
+    # Ids first: what they name must not be taken by a label that any of several would do for.
+    for label in sorted(labels, key=lambda label: label.completion.id is None):
+        found, how = _find(scored, by_id, by_text, rows, label)
         if found is None:
             counts["unmatched"] += 1
             counts["other"] += how == "other"
+            counts["without_id"] += label.completion.id is None and not by_text
         elif "empty" in scored[found].verdict.flags:
             counts["empty"] += 1
         elif found in rows:
@@ -136,11 +148,23 @@ def match(scored: Sequence[Scored], labels: Iterable[Label]) -> Matches:
         else:
             rows[found] = label
             counts[how] += 1
-    return Matches(rows, counts["id"], counts["text"], counts["unmatched"], counts["other"], counts["empty"])
+    return Matches(
+        rows,
+        n_by_id=counts["id"],
+        n_by_text=counts["text"],
+        n_unmatched=counts["unmatched"],
+        n_other_response=counts["other"],
+        n_empty=counts["empty"],
+        n_without_id=counts["without_id"],
+    )
 
 
 def _find(
-    scored: Sequence[Scored], by_id: dict[str, list[int]], by_text: dict[bytes, list[int]], label: Label
+    scored: Sequence[Scored],
+    by_id: dict[str, list[int]],
+    by_text: dict[bytes, list[int]],
+    taken: Container[int],
+    label: Label,
 ) -> tuple[int | None, str]:
     text = text_key(label.completion)
     same_id = list(_compatible(scored, by_id.get(label.completion.id or "", ()), label.completion))
@@ -149,9 +173,13 @@ def _find(
         return found[0], "id"
     if text is not None:
         found = list(_compatible(scored, by_text.get(text, ()), label.completion))
-        if len(found) == 1:
-            return found[0], "text"
+        if found and len({_metadata(scored[place].verdict) for place in found}) == 1:
+            return next((place for place in found if place not in taken), found[0]), "text"
     return None, "other" if same_id and text is not None else ""
+
+
+def _metadata(verdict: Verdict) -> tuple[str | None, ...]:
+    return verdict.suite, verdict.subset, verdict.category, verdict.subcategory, verdict.model
 
 
 def _compatible(scored: Sequence[Scored], places: Iterable[int], completion: Completion) -> Iterator[int]:

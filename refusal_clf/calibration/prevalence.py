@@ -34,7 +34,6 @@ _EXACT: Final = 1e-9
 _PRIOR_LABELS: Final = 10.0
 """Degrees of freedom that the classifier's own probabilities count for in a variance: chosen by drawing from files
 labelled as a whole, where small groups' intervals covered too rarely without them."""
-PSEUDO = 0.0
 _UNSEEN_ERRORS: Final = 0.5
 _LEAST_ERRORS: Final = 2.0
 """Squared errors added to those in the labels, and the least that their sum may be: labels without an error then give a
@@ -135,7 +134,8 @@ def judge_only(size: int, sample: Sample, members: NDArray[np.bool_]) -> Estimat
     counted = float(weight.sum() ** 2 / np.square(weight).sum()) / unseen
     if labels.min() < labels.max():
         variance, _ = _variance(sample, members, sample.truth - rate)
-        counted = min(counted, rate * (1 - rate) / variance)
+        if variance > 0:  # labels may differ between strata and be alike within each
+            counted = min(counted, rate * (1 - rate) / variance)
     else:
         rate = float(labels[0])
     # Weights that differ make the size itself an estimate.

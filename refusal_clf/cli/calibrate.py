@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from refusal_clf.cli.choices import SuiteChoice, TierChoice
-from refusal_clf.cli.labels import labels_at
+from refusal_clf.cli.labels import labels_in
 from refusal_clf.cli.progress import say
 from refusal_clf.cli.scored import facts_of, read_scored, score_all
 from refusal_clf.records import InputError, Label
@@ -76,9 +76,7 @@ def _calibrate(
     from refusal_clf.calibration.document import CALIBRATION_FILE, calibration_document
     from refusal_clf.calibration.matching import choose_judge, match
 
-    given = [label for place in labels for label in labels_at(place)]
-    if not given:
-        raise InputError("no row gives a label", file=labels[0])
+    given = labels_in(labels)
     judge, chosen = choose_judge(given, truth, judge_name)
     target = choose_target(chosen)
     scored, clf = read_scored(file, suite, subset, model, tier, threads)
@@ -138,7 +136,7 @@ def _drift(
     from refusal_clf.calibration.drift import Pair, compare, drift
     from refusal_clf.calibration.matching import choose_judge, match
 
-    read = labels_at(against)
+    read = labels_in([against])
     name = judge if any(label.judge == judge for label in read) else None
     _, earlier = choose_judge(read, "human" if judge == "human" else "judge", name)
     in_file = match(scored, earlier)
@@ -157,4 +155,5 @@ def _drift(
         [Pair(label, scored[place].verdict) for place, label in later.items()],
         compare(in_file.rows, later, target),
         target,
+        n_unmatched=len(earlier) - len(pairs),
     )

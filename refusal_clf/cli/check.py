@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -40,6 +41,7 @@ class _Scorer:
     """Reads runs, judging those that are files of completions; the classifier is loaded for the first of them."""
 
     suite: SuiteChoice
+    subset: str | None
     model: str | None
     tier: TierChoice
     threads: int | None
@@ -53,13 +55,28 @@ class _Scorer:
         if path.is_dir():
             return read_run(path)
         # Every unusable row is found before the model is loaded.
-        rows = [_identified(row) for row in read_completions(path, suite=self.suite, metadata=metadata_of(self.suite))]
+        found = read_completions(path, suite=self.suite, subset=self.subset, metadata=metadata_of(self.suite))
+        rows = [_identified(row) for row in found]
         items = []
         with progress(f"scoring {path.name}", len(rows)) as advance:
             for row, verdict in zip(rows, self.classifier.stream(rows, tier=self.tier), strict=True):
                 items.append(Item(verdict, row.prompt, row.response))
                 advance(1)
         return Run(tuple(items), self.classifier.sha256, self.tier)
+
+    def check_used(self, *paths: Path | None) -> None:
+        """Refuse options of completions where there are none to judge."""
+        if any(path is not None and path.exists() and not path.is_dir() for path in paths):
+            return
+        given = {
+            "--suite": self.suite != "auto",
+            "--subset": self.subset is not None,
+            "--model": self.model is not None,
+            "--tier": self.tier != "auto",
+            "--threads": self.threads is not None,
+        }
+        if useless := [name for name, is_given in given.items() if is_given]:
+            raise InputError(f"holds verdicts already: {useless[0]} has no meaning for them", file=paths[0])
 
     @property
     def classifier(self) -> RefusalClassifier:
@@ -117,6 +134,9 @@ def _check(
     suite: Annotated[
         SuiteChoice, typer.Option(help="The benchmark of completions; auto: what the rows tell.")
     ] = "auto",
+    subset: Annotated[
+        str | None, typer.Option(metavar="original|contrast", help="The subset of all completions, whatever they say.")
+    ] = None,
     model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="A packaged model or a directory.")] = None,
     tier: Annotated[
         TierChoice, typer.Option(help="Of completions. fast: lexical only; full: always the encoder.")
@@ -145,21 +165,30 @@ def _check(
         desired=desired,
         limits=read_limits(limits) if limits else (),
     )
-    scorer = _Scorer(suite, model, tier, threads)
+    scorer = _Scorer(suite, subset, model, tier, threads)
+    scorer.check_used(run, baseline)
     now = scorer.read(run)
-    if baseline is None or not baseline.exists():
-        gate = check_alone(now.items, rules) if baseline is None else None
+    if baseline is None:
+        gate = check_alone(now.items, rules)
+    elif not baseline.exists():
+        gate = _uncompared(now, rules, "there was no baseline yet")
     else:
-        gate = _compared(scorer.read(baseline), now, rules, intersect=intersect, any_model=allow_model_change)
-    if gate is not None:
-        _write(gate, out or (junit.parent if junit else None), junit)
-        if github:
-            _tell_github(gate)
-        _print(gate, output_format)
+        before = scorer.read(baseline)
+        try:
+            gate = _compared(before, now, rules, intersect=intersect, any_model=allow_model_change)
+        except InputError as error:
+            if not update:
+                raise
+            say(f"not compared: {error}")
+            gate = _uncompared(now, rules, f"not compared: {error}")
+    _write(gate, out or (junit.parent if junit else None), junit)
+    if github:
+        _tell_github(gate)
+    _print(gate, output_format)
     if update and baseline is not None:
         _update(run, now, baseline, scorer)
         say(f"{baseline} is now the baseline of {run}")
-    elif gate is not None and not gate.passed:
+    elif not gate.passed:
         raise typer.Exit(FAILED)
 
 
@@ -196,9 +225,11 @@ def _names_a_file(path: Path) -> bool:
 
 def _replace_file(path: Path, baseline: Path) -> None:
     baseline.parent.mkdir(parents=True, exist_ok=True)
-    scratch = baseline.with_name(f".{baseline.name}.new")
+    handle, name = tempfile.mkstemp(prefix=f".{baseline.name}.", dir=baseline.parent)
+    os.close(handle)
+    scratch = Path(name)
     try:
-        shutil.copyfile(path, scratch)
+        shutil.copy(path, scratch)  # with the run's mode: mkstemp makes files that only their owner reads
         scratch.replace(baseline)
     finally:
         scratch.unlink(missing_ok=True)
@@ -225,8 +256,17 @@ def _compared(before: Run, now: Run, rules: Rules, *, intersect: bool, any_model
         if not any_model:
             raise InputError(f"{shown}: score both alike, or give --allow-model-change")
         notes.append(f"{shown}: a difference may be theirs")
-    gate = check(pair(before.items, now.items, intersect=intersect), rules)
+    gate = check(pair(before.items, now.items, intersect=intersect), rules, now.items)
     return replace(gate, notes=(*notes, *gate.notes))
+
+
+def _uncompared(now: Run, rules: Rules, why: str) -> Gate:
+    """Hold a run that nothing could be compared with against the limits on rates, if there are any."""
+    from refusal_clf.comparison import Gate
+    from refusal_clf.gate import check_alone
+
+    gate = check_alone(now.items, rules) if rules.bounds else Gate((), (), (), 0)
+    return replace(gate, notes=(why, *gate.notes))
 
 
 def _write(gate: Gate, folder: Path | None, junit: Path | None) -> None:

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from refusal_clf.records import InputError, Label
 
 
+def labels_in(places: Sequence[str]) -> list[Label]:
+    """Read each `FILE[:COLUMN]`.
+
+    Raises
+    ------
+    InputError
+        If a file is unusable, or none gives a label.
+    """
+    labels = [label for place in places for label in labels_at(place)]
+    if not labels:
+        raise InputError("no row gives a label", file=places[0])
+    return labels
+
+
 def labels_at(place: str) -> list[Label]:
     """Read `FILE[:COLUMN]`; a folder stands for all of its `.jsonl` files.
+
+    Of what exists by the whole name, colons are a part of the name.
 
     Raises
     ------
@@ -18,7 +35,7 @@ def labels_at(place: str) -> list[Label]:
     from refusal_clf.reading import read_labels
 
     path, _, column = place.rpartition(":")
-    if not path or "/" in column:
+    if not path or "/" in column or Path(place).exists():
         path, column = place, ""
     files = sorted(Path(path).glob("*.jsonl")) if Path(path).is_dir() else [Path(path)]
     if not files:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from refusal_clf.cli.choices import SuiteChoice, TierChoice
-from refusal_clf.cli.labels import labels_at
+from refusal_clf.cli.labels import labels_in
 from refusal_clf.cli.scored import facts_of, read_scored
 from refusal_clf.records import InputError
 
@@ -67,7 +67,7 @@ def _plan(
     scored, clf = read_scored(file, suite, subset, model, tier, threads)
     inflation, n_labels, notes = 1.0, 0, [_BELIEVED]
     if labels:
-        _, chosen = choose_judge([label for place in labels for label in labels_at(place)], truth, judge_name)
+        _, chosen = choose_judge(labels_in(labels), truth, judge_name)
         target = choose_target(chosen)
         matches = match(scored, chosen)
         if not matches.rows:

@@ -32,14 +32,21 @@ def read_scored(
     Raises
     ------
     InputError
-        If the file is unusable, or `model` is given for results.
+        If the file is unusable, or one of them is given for results.
     """
     from refusal_clf.calibration.matching import Scored
     from refusal_clf.writing import read_verdicts
 
     if file.is_dir() or _holds_verdicts(file):
-        if model is not None:
-            raise InputError("holds verdicts already: --model has no meaning for them", file=file)
+        given = {
+            "--suite": suite != "auto",
+            "--subset": subset is not None,
+            "--model": model is not None,
+            "--tier": tier != "auto",
+            "--threads": threads is not None,
+        }
+        if useless := [name for name, is_given in given.items() if is_given]:
+            raise InputError(f"holds verdicts already: {useless[0]} has no meaning for them", file=file)
         return [Scored(verdict) for verdict in read_verdicts(file)], None
     from refusal_clf.classifier import RefusalClassifier
     from refusal_clf.reading import read_completions

@@ -202,7 +202,7 @@ class BatchScorer:
         import pandas as pd
 
         names = [str(name) for name in batch.columns]
-        rows = ({name: _plain(value) for name, value in row.items()} for row in batch.to_dict("records"))
+        rows = ({str(name): _plain(value) for name, value in row.items()} for row in batch.to_dict("records"))
         return batch.assign(
             **{
                 new: pd.Series(values, batch.index, "float64" if self.columns[new] in _FLOATS else "object")

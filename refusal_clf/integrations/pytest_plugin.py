@@ -116,7 +116,10 @@ class RefusalSuite:
 
     def check(self, responses: Iterable[str]) -> None:
         """Fail the test unless the responses, one for each prompt in order, keep the limits."""
-        self.hold([replace(row, response=text) for row, text in zip(self.completions, responses, strict=True)])
+        texts = list(responses)
+        if len(texts) != len(self.completions):
+            pytest.fail(f"{len(texts)} responses for {len(self.completions)} prompts", pytrace=False)
+        self.hold([replace(row, response=text) for row, text in zip(self.completions, texts, strict=True)])
 
     def hold(self, rows: list[Completion]) -> None:
         """Fail the test unless completions keep the limits."""
@@ -168,6 +171,14 @@ def _arguments(
     """Read a marker's arguments as a function does, so that a misspelt one is an error."""
     if max_overrefusal is None and max_compliance is None:
         raise pytest.UsageError(f"the marker {MARKER} needs max_overrefusal or max_compliance: nothing else can fail")
+    from refusal_clf.integrations.suite import check_desired, check_limit
+
+    try:
+        check_limit("max_overrefusal", max_overrefusal)
+        check_limit("max_compliance", max_compliance)
+        check_desired(desired)
+    except InputError as error:
+        raise pytest.UsageError(f"the marker {MARKER}: {error}") from error
     return {"file": Path(file), "limits": (max_overrefusal, max_compliance), "desired": desired}
 
 

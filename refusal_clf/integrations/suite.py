@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from refusal_clf.desired import complied, declined, desired_of
-from refusal_clf.records import Completion, InputError, Verdict
+from refusal_clf.records import VERDICTS, Completion, InputError, Verdict
 from refusal_clf.statistics import wilson_interval
 
 
@@ -44,6 +44,34 @@ class SuiteRates:
     n_empty: int
 
 
+def check_limit(name: str, value: float | None) -> None:
+    """Raise `InputError` if a limit on a rate is no fraction: one above 1, such as 5 for 5 %, would never fail."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (number and 0 <= value <= 1):
+        raise InputError(f"{name} is {value!r}, no fraction between 0 and 1")
+
+
+def check_desired(desired: str | None) -> None:
+    """Raise `InputError` if a desired verdict is none that a prompt can have."""
+    if desired not in (None, "compliance", "noncompliance"):
+        raise InputError(f"desired is {desired!r}, not one of {', '.join(VERDICTS[:2])}")
+
+
+def directions(rows: Iterable[Completion | Verdict], desired: str | None = None) -> list[str | None]:
+    """Return what is desired of each row: what its suite and subset tell, else `desired`.
+
+    Raises
+    ------
+    InputError
+        If `desired` is no verdict that can be desired, or nothing is desired of any row.
+    """
+    check_desired(desired)
+    wanted = [desired_of(row.suite, row.subset) or desired for row in rows]
+    if not any(wanted):
+        raise InputError("no prompt's suite and subset tell what is desired (compliance or noncompliance); say it")
+    return wanted
+
+
 def suite_rates(verdicts: Sequence[Verdict], desired: str | None = None) -> SuiteRates:
     """Return the rates of a suite.
 
@@ -57,11 +85,9 @@ def suite_rates(verdicts: Sequence[Verdict], desired: str | None = None) -> Suit
     Raises
     ------
     InputError
-        If no item tells what is desired, and `desired` does not either.
+        If no item tells what is desired, and `desired` does not either, or is unknown.
     """
-    wanted = [desired_of(verdict.suite, verdict.subset) or desired for verdict in verdicts]
-    if not any(wanted):
-        raise InputError("no prompt's suite and subset tell what is desired (compliance or noncompliance); say it")
+    wanted = directions(verdicts, desired)
     answered = [index for index, verdict in enumerate(verdicts) if "empty" not in verdict.flags]
     benign = [index for index in answered if wanted[index] == "compliance"]
     harmful = [index for index in answered if wanted[index] == "noncompliance"]

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from transformers import GenerationConfig, TrainerCallback
+from transformers import GenerationConfig, Trainer, TrainerCallback
 
 from refusal_clf.classifier import RefusalClassifier, TierChoice
-from refusal_clf.integrations.suite import Rate, SuiteRates, stratified, suite_rates
+from refusal_clf.integrations.suite import Rate, SuiteRates, check_limit, directions, stratified, suite_rates
 from refusal_clf.reading import read_prompts
 from refusal_clf.records import Completion, InputError
 from refusal_clf.writing import replacing, write_jsonl
@@ -67,7 +67,8 @@ class RefusalCallback(TrainerCallback):  # type: ignore[misc]
     Raises
     ------
     InputError
-        If the suite is unusable or says nothing of what is desired; at the start of training, if the model is sharded.
+        If the suite is unusable or says nothing of what is desired, or if a limit can never be passed; at the start of
+        training, if the model is sharded.
     """
 
     def __init__(
@@ -89,6 +90,8 @@ class RefusalCallback(TrainerCallback):  # type: ignore[misc]
         completions_dir: str | Path | None = None,
         seed: int = 0,
     ) -> None:
+        check_limit("max_overrefusal", max_overrefusal)
+        check_limit("max_compliance", max_compliance)
         self._trainer = trainer
         self._tokenizer = trainer.processing_class
         self._desired = desired
@@ -107,7 +110,11 @@ class RefusalCallback(TrainerCallback):  # type: ignore[misc]
         chosen = {id(prompt) for prompt in stratified((prompt for prompt, _ in fitting), n_prompts, seed)}
         self._prompts = [(prompt, text) for prompt, text in fitting if id(prompt) in chosen]
         # Fails now rather than after the first evaluation if nothing says what is desired.
-        suite_rates(self._classifier.predict(replace(prompt, response="") for prompt, _ in self._prompts), desired)
+        wanted = directions((prompt for prompt, _ in self._prompts), desired)
+        if max_overrefusal is not None and "compliance" not in wanted:
+            raise InputError("max_overrefusal cannot be passed: no prompt of the suite is to be answered")
+        if max_compliance is not None and "noncompliance" not in wanted:
+            raise InputError("max_compliance cannot be passed: no prompt of the suite is to be declined")
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
         """Evaluate the model as training finds it."""
@@ -138,7 +145,8 @@ class RefusalCallback(TrainerCallback):  # type: ignore[misc]
             rates = suite_rates(self._classifier.predict(completions, tier=self._tier), self._desired)
             metrics = _metrics(rates, time.perf_counter() - began)
             self._record(state, metrics, completions)
-            self._trainer.log(dict(metrics))
+            # Not the subclass's: TRL's trainers add their own training metrics to whatever is logged, and clear them.
+            Trainer.log(self._trainer, dict(metrics))
             stop = any(_above(getattr(rates, name), limit) for name, limit in self._limits.items())
         if _first_says(stop):
             control.should_training_stop = True
@@ -207,7 +215,15 @@ class RefusalCallback(TrainerCallback):  # type: ignore[misc]
             return
         lines = self._history.read_text(encoding="utf-8").splitlines(keepends=True)
         with replacing(self._history) as stream:
-            stream.writelines(line for line in lines if json.loads(line)["step"] < step)
+            stream.writelines(line for line in lines if _is_before(step, line))
+
+
+def _is_before(step: int, line: str) -> bool:
+    """Say whether a line of the history is of an earlier step; not so if it was half written by a run that died."""
+    try:
+        return bool(json.loads(line)["step"] < step)
+    except (ValueError, TypeError, KeyError):
+        return False
 
 
 @contextmanager

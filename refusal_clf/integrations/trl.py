@@ -61,7 +61,8 @@ def make_refusal_reward(classifier: RefusalClassifier, *, tier: TierChoice = "fa
     Raises
     ------
     InputError
-        By the function: if columns differ in length, a desired value is unknown, or no column says what is desired.
+        By the function: if prompts or columns differ in length from the completions, a desired value is unknown, or no
+        column says what is desired.
     """
 
     def refusal_reward(prompts: Sequence[Text], completions: Sequence[Text], **columns: Any) -> list[float | None]:  # noqa: ANN401
@@ -94,6 +95,8 @@ def _desired(n: int, columns: Mapping[str, Any]) -> list[str | None]:
 
 def _rows(prompts: Sequence[Text], completions: Sequence[Text], columns: Mapping[str, Any]) -> list[Completion]:
     n = len(completions)
+    if len(prompts) != n:
+        raise InputError(f"{len(prompts)} prompts for {n} completions")
     nothing: list[str | None] = [None] * n
     subsets = _column("subset", n, columns) or nothing
     subcategories = _column("subcategory", n, columns) or nothing

@@ -123,6 +123,8 @@ def sentences(document: dict[str, Any]) -> Iterator[str]:
             f"the classifier's rate less the "
             f"judge's was {100 * drift['bias_before']:+.1f} and is {100 * drift['bias_after']:+.1f} points"
         )
+        if drift["n_left_out"]:
+            yield f"drift: {drift['n_left_out']:,} earlier labels match no completion, or give no label to compare"
         yield f"drift: {drift['verdict']}"
 
 

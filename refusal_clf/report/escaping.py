@@ -12,10 +12,15 @@ _ANSI: Final = re.compile(
     r"|\x1b[ -/]*[0-~]?"
 )
 _MARKDOWN: Final = re.compile(r"([\\`*_\[\]<>|~&#])")
+_COMMAND: Final = re.compile(r"##(?=\[|vso\[)", re.IGNORECASE)
+"""Runners of Azure and GitHub obey `##vso[...]` and `##[...]` anywhere in a line that a step prints."""
+_MENTION: Final = re.compile(r"@(?=\w)")
 
 
 def printable(text: str, limit: int = 80) -> str:
     """Return text as one line without terminal sequences, control, bidirectional or unassigned characters.
+
+    A command of a CI runner is broken by a space.
 
     Parameters
     ----------
@@ -27,12 +32,13 @@ def printable(text: str, limit: int = 80) -> str:
     # Bounded first: a name of megabytes must not cost more than a long one. The factor leaves room for what goes.
     text = _ANSI.sub("", text[: 40 * limit])
     text = " ".join("".join(" " if _unprintable(character) else character for character in text).split())
+    text = _COMMAND.sub("# #", text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def markdown_cell(text: str, limit: int = 80) -> str:
-    """Return text that a Markdown table shows literally."""
-    return _MARKDOWN.sub(r"\\\1", printable(text, limit))
+    """Return text that a Markdown table shows literally; a zero-width space keeps names from being notified."""
+    return _MENTION.sub("@\u200b", _MARKDOWN.sub(r"\\\1", printable(text, limit)))
 
 
 def _unprintable(character: str) -> bool:

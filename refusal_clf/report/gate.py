@@ -92,7 +92,7 @@ def outcome(gate: Gate) -> str:
     """Return the whole in one line."""
     if not gate.passed:
         return f"FAILED: {', '.join(dict.fromkeys(row.name for row in gate.failures))}"
-    compared = f"{gate.n_paired:,} items compared" if gate.comparisons else "no baseline"
+    compared = f"{gate.n_paired:,} items compared" if gate.comparisons else "nothing compared"
     return f"passed ({compared}, {len(gate.limits)} limits kept)" if gate.limits else f"passed ({compared})"
 
 

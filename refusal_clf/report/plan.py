@@ -30,8 +30,9 @@ def plan_markdown(document: dict[str, Any]) -> str:
 
 
 def _totals(document: dict[str, Any]) -> str:
+    shared = " (a new draw; judge pays again only for rows that it does not share)" if document["pilot_labels"] else ""
     return (
-        f"completions: {document['n']:,} · labels at hand, counted in the calls: {document['pilot_labels']:,} · "
+        f"completions: {document['n']:,} · pilot labels: {document['pilot_labels']:,}{shared} · "
         f"squared errors {document['inflation']:.2f} times what the classifier's probabilities promise"
     )
 

@@ -32,7 +32,7 @@ def print_sheets(sheets: Iterable[Sheet], file: TextIO | None = None) -> None:
         for index, column in enumerate(sheet.columns):
             table.add_column(column, justify="left" if index < sheet.names else "right", overflow="fold")
         for previous, row in zip(("", *(row[0] for row in sheet.rows)), sheet.rows, strict=False):
-            table.add_row(printable("" if row[0] == previous else row[0]), *row[1:])
+            table.add_row("" if row[0] == previous else _indent(row[0]) + printable(row[0]), *row[1:])
         console.print(table)
         console.print()
 
@@ -43,6 +43,16 @@ def sheets_markdown(sheets: Iterable[Sheet]) -> str:
     for sheet in sheets:
         ruler = tuple("---" if index < sheet.names else "---:" for index in range(len(sheet.columns)))
         lines = [sheet.columns, ruler, *sheet.rows]
-        body = "\n".join("| " + " | ".join(markdown_cell(cell) for cell in line) + " |" for line in lines)
+        body = "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
         blocks.append(f"**{sheet.title}**\n\n{body}")
     return "\n\n".join(blocks) + "\n"
+
+
+def _indent(text: str) -> str:
+    """Return the spaces that a name starts with, at most four: what `printable` takes for padding."""
+    return " " * min(len(text) - len(text.lstrip(" ")), 4)
+
+
+def _markdown(cell: str) -> str:
+    # Only no-break spaces are kept at the start of a cell.
+    return _indent(cell).replace(" ", "\N{NO-BREAK SPACE}") + markdown_cell(cell)
