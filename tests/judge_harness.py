@@ -32,7 +32,8 @@ def make_completions(folder: Path) -> Path:
 def judge(server: JudgeServer | str, completions: Path, *options: str | Path) -> Outcome:
     url = server if isinstance(server, str) else server.url
     out = completions.with_name("labels.jsonl")
-    return run("judge", completions, "--model", MODEL, "--base-url", url, "--out", out, "--format", "json", *options)
+    fixed = ("--model", MODEL, "--base-url", url, "--api-key-env", "OPENAI_API_KEY", "--out", out, "--format", "json")
+    return run("judge", completions, *fixed, *options)
 
 
 def facts(outcome: Outcome) -> dict[str, Any]:
@@ -57,6 +58,8 @@ def arguments(server: JudgeServer, completions: Path) -> list[str]:
         MODEL,
         "--base-url",
         server.url,
+        "--api-key-env",
+        "OPENAI_API_KEY",
         "--out",
         str(out),
         "--concurrency",

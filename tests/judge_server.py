@@ -164,12 +164,16 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
                     {"id": name, "object": "model", "created": 1, "owned_by": "me"} for name in ("judge", "other")
                 ]
                 self._send(Reply({"object": "list", "data": models}))
+            elif not server.has_batches:
+                self._send(problem(404, "no such path"))
+            elif self.path.startswith("/v1/batches/") and self.path.rsplit("/", 1)[1] not in server.batches:
+                self._send(problem(404, "no such batch"))
             elif self.path.startswith("/v1/batches/"):
                 self._send(Reply(server.poll_batch(self.path.rsplit("/", 1)[1])))
             elif self.path.startswith("/v1/batches"):
                 listed = list(reversed(server.batches.values()))
                 self._send(Reply({"object": "list", "data": listed, "has_more": False}))
-            elif self.path.startswith("/v1/files/"):
+            elif self.path.startswith("/v1/files/") and self.path.split("/")[3] in server.files:
                 self._send(Reply(server.files[self.path.split("/")[3]]))
             else:
                 self._send(problem(404, "no such path"))
@@ -183,7 +187,7 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
                 file_id = f"file_{len(server.files) + 1}"
                 server.files[file_id] = re.findall(rb'name="file".*?\r\n\r\n(.*?)\r\n--', content, re.DOTALL)[0]
                 self._send(Reply({"id": file_id, "object": "file", "bytes": 1, "created_at": 1, "purpose": "batch"}))
-            elif self.path == "/v1/batches":
+            elif self.path == "/v1/batches" and server.has_batches:
                 self._send(Reply(server.create_batch(json.loads(content))))
             else:
                 self._send(problem(404, "no such path"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -84,7 +85,64 @@ def test_rows_that_a_batch_could_not_answer_are_told_and_asked_again_by_the_next
         assert "HTTP 400: filtered" in outcome.err
         server.batch_result = batch_row
         assert facts(batch(server, completions))["labelled"] == 12
-    assert len(requests(server, 2)) == 2
+    assert (len(server.requests), len(requests(server, 2))) == (2, 1)  # each run asks one row by itself first
+
+
+def test_options_that_a_resumed_run_must_adapt_are_learned_before_a_batch_is_submitted(completions: Path) -> None:
+    def behaviour(_: int, body: dict[str, Any]) -> Reply:
+        if "max_tokens" in body:
+            return problem(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+        return labelled()
+
+    with serving(behaviour) as server:
+        facts(batch(server, completions, "--max-calls", "5"))
+        assert facts(batch(server, completions))["labelled"] == 12
+    assert all("max_completion_tokens" in row["body"] for row in requests(server, 2))
+
+
+def test_a_row_that_no_batch_answers_is_counted_and_stops_nothing(completions: Path) -> None:
+    seen: list[str] = []
+
+    def result(request: dict[str, Any]) -> dict[str, Any] | None:
+        key, _, attempt = request["custom_id"].partition("-")
+        seen.append(key)
+        if key != seen[0]:
+            return batch_row(request)
+        return batch_row(request, "no idea") if attempt == "1" else None
+
+    with serving(lambda *_: labelled()) as server:
+        server.batch_result = result
+        summary = facts(batch(server, completions))
+    assert (summary["labelled"], summary["unscored"], summary["failed"], len(server.batches)) == (11, 0, 1, 2)
+    assert len(labels(completions)) == 11
+
+
+def test_a_batch_that_the_endpoint_does_not_know_any_more_is_given_up(
+    completions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(lambda *_: labelled()) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr("refusal_clf.judge.store.Store.batch_closed", interrupted)
+            assert batch(server, completions).status == 130
+        server.batches.clear()
+        outcome = judge(server, completions)
+        assert (facts(outcome)["labelled"], facts(outcome)["calls_lost"]) == (12, 11)
+        assert "batch_1 cannot be collected: " in outcome.err
+        assert facts(judge(server, completions))["answers_of_this_run"] == 0
+    assert "HTTP 404: no such batch" in {call["state"]: call["reason"] for call in store(completions)}["lost"]
+
+
+def test_a_batch_whose_files_are_gone_is_given_up_and_the_labels_are_written(
+    completions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = {"id": "batch_1", "status": "expired", "output_file_id": "file_gone"}
+    monkeypatch.setattr("judge_server.JudgeServer.poll_batch", lambda *_: gone)
+    with serving(lambda *_: labelled()) as server:
+        outcome = batch(server, completions)
+        assert outcome.status == 2
+        assert re.search("without an answer .*HTTP 404: no such path.*; the labels so far are in", outcome.err)
+        assert len(labels(completions)) == 1
+        assert facts(judge(server, completions))["labelled"] == 12
 
 
 def test_a_batch_that_answers_nothing_is_one_line(completions: Path) -> None:
@@ -114,7 +172,15 @@ def test_an_endpoint_without_batches_is_one_line(completions: Path, monkeypatch:
     monkeypatch.setattr("judge_server.JudgeServer.has_batches", False)
     with serving(lambda *_: labelled()) as server:
         outcome = batch(server, completions)
-    assert_one_error(outcome, "no batch could be submitted .HTTP 404: no such path")
+        assert_one_error(outcome, "no batch could be submitted .HTTP 404: no such path")
+        assert facts(judge(server, completions))["labelled"] == 12
+
+
+def test_a_limit_on_cost_is_spent_not_reserved(completions: Path) -> None:
+    # A call is reserved at 1.024 USD and more, and costs 0.0105 in a batch.
+    with serving(lambda *_: labelled()) as server:
+        summary = facts(batch(server, completions, "--prices", priced(completions), "--max-cost", "1.2"))
+    assert summary["labelled"] == 12
 
 
 def test_limits_hold_in_batches(completions: Path) -> None:

@@ -47,7 +47,17 @@ def test_a_call_that_was_open_when_a_run_ended_counts_as_the_most_it_can_cost(tm
         spent = store.spent({"a", "b", "c"})
         assert (spent.calls, spent.lost, spent.prompt_tokens, spent.completion_tokens) == (2, 1, 7, 3)
         assert spent.cost == pytest.approx(0.6)
-        assert store.answers({"a", "b", "c"}) == {"c": ["x"]}
+        assert store.answers({"a", "b", "c"}) == {"c": [Answer("x", prompt_tokens=7, completion_tokens=3)]}
+
+
+def test_a_batch_that_cannot_be_collected_counts_as_the_most_it_can_cost(tmp_path: Path) -> None:
+    file = tmp_path / "s.sqlite"
+    with opened(file) as store:
+        store.begin_batch("token", [Call("a", 1, 0.5), Call("b", 2, 0.25)])
+        store.batch_lost("token", "HTTP 404")
+        assert store.open_batches() == []
+        assert (store.spent({"a", "b"}).lost, store.spent({"a", "b"}).cost) == (2, 0.75)
+    assert {call["reason"] for call in read_calls(file)} == {"HTTP 404"}
 
 
 def test_an_open_batch_survives_and_its_calls_stay_open(tmp_path: Path) -> None:
@@ -102,10 +112,12 @@ def test_a_store_of_a_later_version_is_refused(tmp_path: Path) -> None:
 @given(
     st.integers(0, 20),
     st.floats(0, 10),
-    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.sampled_from(["answer", "fail", "wait"])), max_size=60),
+    st.lists(
+        st.tuples(st.floats(0, 1), st.floats(0, 1), st.sampled_from(["answer", "fail", "lose", "wait"])), max_size=60
+    ),
 )
 def test_a_budget_is_never_exceeded(calls: int, cost: float, steps: list[tuple[float, float, str]]) -> None:
-    budget, spent, made = Budget(calls, cost), 0.0, 0
+    budget, spent, made, flying = Budget(calls, cost), 0.0, 0, 0
     for most, share, what in steps:
         if not budget.reserve(most):
             continue
@@ -116,11 +128,15 @@ def test_a_budget_is_never_exceeded(calls: int, cost: float, steps: list[tuple[f
         elif what == "fail":
             budget.release(most)
             made -= 1
+        elif what == "lose":
+            budget.lose()
+            spent += most
         else:  # it stays in flight and may cost the most
             spent += most
+            flying += 1
         assert made <= calls
         assert spent <= cost + 1e-9
-    assert budget.calls == made
+    assert (budget.calls, budget.in_flight) == (made, flying)
     assert budget.cost == pytest.approx(spent)
 
 

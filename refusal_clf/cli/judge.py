@@ -41,8 +41,9 @@ def _judge(
         str, typer.Option(metavar="URL", help="An OpenAI-compatible endpoint: vLLM, llama.cpp, Ollama, Azure, …")
     ] = _OPENAI,
     api_key_env: Annotated[
-        str, typer.Option(metavar="NAME", help="The environment variable with the key; localhost needs none.")
-    ] = "OPENAI_API_KEY",
+        str | None,
+        typer.Option(metavar="NAME", help="The variable with the key. (default: OPENAI_API_KEY for OpenAI and Azure)"),
+    ] = None,
     form: Annotated[
         Literal["coconot", "xstest"],
         typer.Option(help="coconot: a verdict under the rubric of the subcategory; xstest: a refusal class."),
@@ -52,9 +53,9 @@ def _judge(
     ] = None,
     sample: Annotated[int | None, typer.Option(min=1, metavar="N", help="Judge this many rows; default: all.")] = None,
     strategy: Annotated[
-        Literal["uniform", "stratified", "uncertain"],
-        typer.Option(help="How --sample draws them; all but uniform ask the packaged classifier first."),
-    ] = "uniform",
+        Literal["uniform", "stratified", "uncertain"] | None,
+        typer.Option(help="How --sample draws; all but uniform ask the classifier first. (default: uniform)"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     max_calls: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Stop before more calls than these, earlier runs included.")
@@ -99,10 +100,13 @@ def _judge(
 
     if form == "xstest" and rubric is not None:
         raise InputError("--rubric has no meaning with --form xstest, which knows no rubric")
+    if strategy is not None and sample is None:
+        raise InputError("--strategy has no meaning without --sample")
+    strategy = strategy or "uniform"
     endpoint = Endpoint(model, base_url, key_from(api_key_env, base_url), timeout, max_tokens)
     texts = None if form == "xstest" else load_rubric(rubric)
     kept = store or out.with_suffix(".sqlite")
-    _check_out(out, kept)
+    _check_out(out, kept, file)
     table = load_prices(prices)
     plan = Plan(
         store=kept,
@@ -129,17 +133,22 @@ def _judge(
     labels = {index: outcome.labels[key] for index, key in keys.items() if key in outcome.labels}
     order = [keys[drawn.index] for drawn in design.drawn]
     reached = next((place for place, key in enumerate(order) if key in outcome.unasked), len(order))
-    write_jsonl(out, label_rows(completions, design, labels, reached, judge=model, form=form))
+    if reached or outcome.problem is None:
+        write_jsonl(out, label_rows(completions, design, labels, reached, judge=model, form=form))
+    if outcome.problem is not None:
+        raise InputError(f"{outcome.problem}; the labels so far are in {out}" if reached else str(outcome.problem))
     facts = _facts(len(completions), design, order[:reached], outcome, plan)
-    _tell(outcome, len(order) - reached, out)
+    _tell(outcome, len(order) - reached, out, max_tokens)
     _print(facts, output_format)
 
 
-def _check_out(out: Path, store: Path) -> None:
+def _check_out(out: Path, store: Path, completions: Path) -> None:
     if out.is_dir():
         raise InputError("is a directory, not a file", file=out)
     if out.suffix.lower() != ".jsonl":
         raise InputError("labels are written as JSON lines: let the name end in .jsonl", file=out)
+    if completions.resolve() in (out.resolve(), store.resolve()):
+        raise InputError("is the file of completions; it would be overwritten", file=completions)
     if store.resolve() == out.resolve():
         raise InputError("is both the labels file and the store; name another with --store", file=out)
     if out.exists() and not store.exists():
@@ -219,7 +228,7 @@ def _facts(rows: int, design: Design, asked: list[str], outcome: Outcome, plan: 
     }
 
 
-def _tell(outcome: Outcome, not_reached: int, out: Path) -> None:
+def _tell(outcome: Outcome, not_reached: int, out: Path, max_tokens: int) -> None:
     """Say on standard error what a reader of the labels must know."""
     if not_reached:
         say(
@@ -227,6 +236,8 @@ def _tell(outcome: Outcome, not_reached: int, out: Path) -> None:
         )
     if outcome.unscored:
         say(f"{len(outcome.unscored):,} rows are unscored: the judge answered them without a label")
+    if outcome.cut:
+        say(f"the answers to {outcome.cut:,} of them were cut at --max-tokens {max_tokens}: give more")
     if outcome.failed:
         say(f"{len(outcome.failed):,} rows got no answer; the same command asks for them again:")
         for reason, count in Counter(outcome.failed.values()).most_common(_FAILURES_SHOWN):

@@ -60,16 +60,16 @@ async def ask_in_batches(
     Raises
     ------
     InputError
-        If the endpoint fails, or a batch ends without any answer.
+        If the endpoint fails, or no batch has given an answer yet when one ends.
     """
     waiting = deque(questions)
+    before = judging.progress.answers
     while waiting and not judging.progress.limit_reached:
         calls, lines = _affordable(judging, waiting)
         if not calls:
             break
         token = uuid.uuid4().hex
         judging.store.begin_batch(token, calls)
-        before = judging.progress.answers
         batch_id = await _submit(judging, token, lines)
         say(f"batch {batch_id}: {len(calls):,} rows submitted")
         problem = await _finish(judging, OpenBatch(token, batch_id), poll, say)
@@ -94,7 +94,8 @@ def _affordable(judging: Judging, waiting: deque[Question]) -> tuple[list[Call],
         attempt = judging.attempts(question.key) + 1
         most = judging.most(question, attempt)
         if not judging.budget.reserve(most):
-            judging.progress.limit_reached = True
+            # What this batch does not cost is given back, and may do for another one.
+            judging.progress.limit_reached = not calls
             break
         waiting.popleft()
         request = {
@@ -112,15 +113,19 @@ def _affordable(judging: Judging, waiting: deque[Question]) -> tuple[list[Call],
 async def _submit(judging: Judging, token: str, lines: list[bytes]) -> str:
     """Upload a batch and start it; on a failure nothing is lost, for the next run looks for the token."""
     api = judging.client.api
+    uploaded = False
     try:
         upload = await api.with_options(max_retries=_PATIENCE).files.create(
             file=(f"{token}.jsonl", b"".join(lines)), purpose="batch"
         )
+        uploaded = True
         # Not repeated: a second try could start a second batch, and both would be paid for.
         batch = await api.batches.create(
             input_file_id=upload.id, endpoint=_ENDPOINT, completion_window="24h", metadata={_METADATA_NAME: token}
         )
     except (openai.OpenAIError, ValueError) as error:
+        if not uploaded:  # so nothing was started
+            judging.store.batch_closed(token)
         raise await judging.client.explain(error, "no batch could be submitted") from None
     judging.store.batch_submitted(token, batch.id)
     return str(batch.id)
@@ -131,6 +136,8 @@ async def _find(judging: Judging, token: str) -> str | None:
     try:
         listed = judging.client.api.with_options(max_retries=_PATIENCE).batches.list(limit=100)
         recent = [batch async for batch in _first(listed, _LISTED)]
+    except openai.NotFoundError:  # an endpoint without batches
+        return None
     except (openai.OpenAIError, ValueError) as error:
         raise await judging.client.explain(error, "the batches could not be listed") from None
     return next((str(batch.id) for batch in recent if (batch.metadata or {}).get(_METADATA_NAME) == token), None)
@@ -160,6 +167,8 @@ async def _finish(judging: Judging, batch: OpenBatch, poll: float, say: Callable
             await asyncio.sleep(poll)
         files = [found.output_file_id, found.error_file_id]
         texts = [(await api.files.content(file)).text for file in files if file]
+    except openai.NotFoundError as error:
+        return _lose(judging, batch, str(await judging.client.explain(error, "there is nothing left of it")), say)
     except (openai.OpenAIError, ValueError) as error:
         raise await judging.client.explain(error, f"batch {batch.batch_id} could not be collected") from None
     problems = [str(getattr(item, "message", item)) for item in islice(getattr(found.errors, "data", None) or [], 1)]
@@ -168,6 +177,17 @@ async def _finish(judging: Judging, batch: OpenBatch, poll: float, say: Callable
         problems += _store(judging, batch.token, rows)
         judging.store.batch_closed(batch.token)
     return judging.client.redact(problems[0]) if problems else None
+
+
+def _lose(judging: Judging, batch: OpenBatch, reason: str, say: Callable[[str], None]) -> str:
+    """Give up a batch that the endpoint does not know any more, and its calls, which may have been billed."""
+    say(f"batch {batch.batch_id} cannot be collected: {reason}")
+    for key, _ in judging.store.calls_of(batch.token):
+        judging.progress.failed[key] = reason
+        judging.budget.lose()
+    with judging.store.transaction():
+        judging.store.batch_lost(batch.token, reason)
+    return reason
 
 
 def _store(judging: Judging, token: str, rows: list[dict[str, Any]]) -> list[str]:
@@ -190,8 +210,9 @@ def _store(judging: Judging, token: str, rows: list[dict[str, Any]]) -> list[str
             judging.store.failed(number, reason)
             judging.budget.release(most)
             judging.progress.failed[key] = reason
-    for _, most in calls.values():  # it expired, or was cancelled, before they were made
+    for (key, _), (_, most) in calls.items():  # it expired, or was cancelled, before they were made
         judging.budget.release(most)
+        judging.progress.failed[key] = "not answered in the batch"
     return problems
 
 

@@ -21,6 +21,7 @@ class Budget:
     max_cost: float | None
     calls: int = 0
     cost: float = 0.0
+    in_flight: int = 0
 
     def reserve(self, most: float) -> bool:
         """Take a call that costs `most` at the most out of the budget, or return False if it does not fit."""
@@ -30,13 +31,20 @@ class Budget:
             return False
         self.calls += 1
         self.cost += most
+        self.in_flight += 1
         return True
 
     def settle(self, most: float, actual: float) -> None:
         """Replace a reservation by what the call did cost."""
         self.cost += actual - most
+        self.in_flight -= 1
 
     def release(self, most: float) -> None:
         """Give back the reservation of a call that was not answered and costs nothing."""
         self.calls -= 1
         self.cost -= most
+        self.in_flight -= 1
+
+    def lose(self) -> None:
+        """Keep the reservation of a call that was not answered and may cost the most all the same."""
+        self.in_flight -= 1

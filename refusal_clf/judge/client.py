@@ -8,10 +8,11 @@ import re
 import time
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import openai
 
+from refusal_clf.fields import clean
 from refusal_clf.judge.store import Answer
 from refusal_clf.records import InputError
 from refusal_clf.report.escaping import printable
@@ -21,6 +22,8 @@ _SHOWN: Final = 200
 _SECRET_LENGTH: Final = 8
 """Shorter keys are placeholders such as "none" and "EMPTY", which may be parts of honest words."""
 _LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
+_OPENAI_KEY: Final = "OPENAI_API_KEY"
+_PRIVATE_HEADERS: Final = ("OpenAI-Organization", "OpenAI-Project")
 _KEY_LIKE: Final = re.compile(r"\b(?:sk|pk|key)-[\w*.-]{6,}|\bBearer\s+\S+", re.IGNORECASE)
 _UNSUPPORTED: Final = re.compile(
     r"support|unknown|unrecogni|unexpected|not permitted|extra|only the default", re.IGNORECASE
@@ -80,15 +83,7 @@ class Endpoint:
     max_tokens: int = 1024
 
     def __post_init__(self) -> None:
-        try:
-            url = urlsplit(self.base_url)
-            valid = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
-        except ValueError:
-            valid = False
-        if not valid:
-            raise InputError(f"--base-url '{printable(self.base_url)}' is no http(s) address")
-        if url.username or url.password:
-            raise InputError("--base-url holds a password; put the key into an environment variable (--api-key-env)")
+        _address(self.base_url)
 
     @property
     def shown(self) -> str:
@@ -97,22 +92,56 @@ class Endpoint:
         return f"{url.scheme}://{url.netloc}{url.path}"
 
 
-def key_from(variable: str, base_url: str) -> str:
+def key_from(variable: str | None, base_url: str) -> str:
     """Return the key that an environment variable holds; a server on this machine needs none.
+
+    Parameters
+    ----------
+    variable
+        None for OPENAI_API_KEY, which only OpenAI and Azure are sent unasked.
 
     Raises
     ------
     InputError
         If it is missing, or cannot be sent. The message never holds the key.
     """
+    url = _address(base_url)
+    local = url.hostname in _LOOPBACK
+    if variable is None:
+        if local:
+            return ""
+        if not _is_openai(base_url):
+            raise InputError(f"name the environment variable with the key for {url.hostname} with --api-key-env")
+        variable = _OPENAI_KEY
     key = os.environ.get(variable, "").strip()
     if not key:
-        if urlsplit(base_url).hostname in _LOOPBACK:
+        if local:
             return ""
         raise InputError(f"no key: set the environment variable {variable}, or name another with --api-key-env")
+    if url.scheme == "http" and not local:
+        raise InputError("the key would be sent unencrypted: give --base-url as https://")
     if not re.fullmatch(r"[\x21-\x7e]+", key):
         raise InputError(f"the key in {variable} holds a space or a character that no key holds")
     return key
+
+
+def _address(base_url: str) -> SplitResult:
+    """Return the parts of an address that is one; a message never holds it, for it may hold a secret."""
+    try:
+        url = urlsplit(base_url)
+        valid = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise InputError("--base-url is no http(s) address, such as http://localhost:8000/v1")
+    if url.username or url.password:
+        raise InputError("--base-url holds a password; put the key into an environment variable (--api-key-env)")
+    return url
+
+
+def _is_openai(base_url: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    return host == "api.openai.com" or host.endswith(".openai.azure.com")
 
 
 class JudgeClient:
@@ -124,9 +153,10 @@ class JudgeClient:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self.api: Any = openai.AsyncOpenAI(
-            base_url=endpoint.base_url, api_key=endpoint.key or "none", timeout=endpoint.timeout, max_retries=0
-        )
+        # The library takes these from the environment; they are no business of others.
+        private = {} if _is_openai(endpoint.base_url) else dict.fromkeys(_PRIVATE_HEADERS, openai.Omit())
+        options: dict[str, Any] = {"timeout": endpoint.timeout, "max_retries": 0, "default_headers": private}
+        self.api: Any = openai.AsyncOpenAI(base_url=endpoint.base_url, api_key=endpoint.key or "none", **options)
         self._options: dict[str, Any] = {"temperature": 0, "seed": _SEED, "max_tokens": endpoint.max_tokens}
 
     async def __aenter__(self) -> Self:
@@ -150,10 +180,12 @@ class JudgeClient:
             If there never will be one to anything: wrong key, model or address.
         """
         started = time.monotonic()
+        body = self.body(messages)
         try:
-            reply = await self.api.chat.completions.create(**self.body(messages))
-        except openai.BadRequestError as error:
-            if self._adapt(error):
+            reply = await self.api.chat.completions.create(**body)
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            # Another request may have changed the options while this one was on its way.
+            if self._adapt(error) or self.body(messages) != body:
                 return await self.ask(messages)
             raise RefusedError(self._said(error)) from None
         # A body that is no JSON is a plain ValueError there.
@@ -179,7 +211,7 @@ class JudgeClient:
             problem = document.get("error") if isinstance(document, dict) else document
             raise TransientError(self.redact(f"the reply is no chat completion: {problem}"), billed=True) from None
         return Answer(
-            text=self.hide_key(str(text)),
+            text=self.hide_key(clean(str(text))),
             finish_reason=self.redact(str(choice.get("finish_reason"))),
             model=self.redact(str(document.get("model"))),
             prompt_tokens=_count(usage.get("prompt_tokens")),
@@ -241,17 +273,19 @@ class JudgeClient:
 
     def _said(self, error: Any) -> str:  # noqa: ANN401
         body = error.body if isinstance(error.body, dict) else {}
-        return self.redact(f"HTTP {error.status_code}: {body.get('message') or error.message}")
+        return self.redact(f"HTTP {error.status_code}: {body.get('message') or body or error.message}")
 
     def _adapt(self, error: Any) -> bool:  # noqa: ANN401
         """Change the options that an endpoint does not take; say whether one was changed."""
+        # FastAPI's servers tell what they do not take in a field of their own.
+        said = f"{error.message} {error.body}"
         # The limit on an answer's length is renamed, never dropped: the budget counts on it.
-        if "max_tokens" in self._options and "max_completion_tokens" in error.message:
+        if "max_tokens" in self._options and "max_completion_tokens" in said:
             self._options["max_completion_tokens"] = self._options.pop("max_tokens")
             return True
         for name in ("temperature", "seed"):
-            named = error.param == name or (not error.param and name in error.message)
-            if name in self._options and named and _UNSUPPORTED.search(error.message):
+            named = error.param == name or (not error.param and name in said)
+            if name in self._options and named and _UNSUPPORTED.search(said):
                 del self._options[name]
                 return True
         return False

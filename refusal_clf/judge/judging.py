@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -25,7 +26,7 @@ GARBAGE: Final = 20
 FAILURES_IN_A_ROW: Final = 5
 REFUSED_IN_A_ROW: Final = 20
 """Rows in a row without an answer after which a run stops: after all retries, and when the endpoint refuses each at
-once. Of the latter there may be several even where all is well: filters stop the prompts of safety benchmarks."""
+once. The latter stops no judge that ever gave a label: filters stop the prompts of safety benchmarks."""
 
 _SHOWN_ANSWERS: Final = 3
 _LONGEST_WAIT: Final = 600.0
@@ -98,31 +99,43 @@ class Judging:
         self.has_label = False
         self.on_finished: Callable[[int], None] = lambda _: None
         self._labels, self._retry = labels, retry or Retry()
-        self._texts: dict[str, list[str]] = {}
-        self._garbage: list[str] = []
+        self._answers: dict[str, list[Answer]] = {}
+        self._garbage: list[Answer] = []
         self._failures_in_a_row = 0
         self._not_before = 0.0
         self._stopped = False
+        self._call_ended = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     def prepare(self, questions: Sequence[Question]) -> list[Question]:
         """Look up earlier answers and return the questions that are left, each once."""
-        self._texts = self.store.answers({question.key for question in questions})
+        kept = self.store.answers({question.key for question in questions})
+        self._answers = {key: [answer for answer in answers if self._counts(answer)] for key, answers in kept.items()}
         self.has_label = any(self.label(question.key) for question in questions)
         left = {question.key: question for question in questions if not self.finished(question.key)}
         return list(left.values())
 
     def label(self, key: str) -> str | None:
         """Return the label that a question has; None before it has one, and if it is unscored."""
-        found = (parse_label(text, self._labels) for text in self._texts.get(key, ()))
+        found = (parse_label(answer.text, self._labels) for answer in self._answers.get(key, ()))
         return next((label for label in found if label is not None), None)
 
     def attempts(self, key: str) -> int:
         """Return how many answers a question has."""
-        return len(self._texts.get(key, ()))
+        return len(self._answers.get(key, ()))
+
+    def cut(self, key: str) -> bool:
+        """Say whether an answer to a question was cut at the limit on its length."""
+        return any(answer.cut for answer in self._answers.get(key, ()))
 
     def finished(self, key: str) -> bool:
         """Say whether a question will not be asked again."""
         return self.label(key) is not None or self.attempts(key) >= ATTEMPTS
+
+    def _counts(self, answer: Answer) -> bool:
+        """Say whether an earlier answer counts: not if it was cut, without a label, where there is more room now."""
+        shorter = answer.cut and (answer.completion_tokens or math.inf) < self.client.endpoint.max_tokens
+        return not shorter or parse_label(answer.text, self._labels) is not None
 
     async def ask_all(self, questions: Iterable[Question], concurrency: int) -> None:
         """Ask questions, the first ones one at a time until the judge has given a label.
@@ -135,7 +148,7 @@ class Judging:
             If the endpoint or the judge is unusable. Calls in flight are waited for, and every answer is kept.
         """
         waiting = deque(questions)
-        await self.ask_until_first_label(waiting)
+        await self.ask_first(waiting)
         problems: list[InputError] = []
 
         async def work() -> None:
@@ -150,9 +163,11 @@ class Judging:
         if problems:
             raise problems[0]
 
-    async def ask_until_first_label(self, waiting: deque[Question]) -> None:
-        """Take questions from the left and ask them, one at a time, until there is a label."""
-        while waiting and not self.has_label and not self.progress.limit_reached:
+    async def ask_first(self, waiting: deque[Question], answers: int = 0) -> None:
+        """Take questions from the left and ask them, one at a time, until there is a label and so many new answers."""
+        while waiting and not self.progress.limit_reached:
+            if self.has_label and self.progress.answers >= answers:
+                return
             await self._finish(waiting.popleft())
 
     def most(self, question: Question, attempt: int) -> float:
@@ -175,7 +190,8 @@ class Judging:
         cost = self.cost(answer, most)
         self.store.answered(number, answer, cost)
         self.budget.settle(most, cost)
-        self._texts.setdefault(key, []).append(answer.text)
+        self._call_ended.set()
+        self._answers.setdefault(key, []).append(answer)
         self.progress.answers += 1
         self._failures_in_a_row = 0
         if self.label(key) is not None:
@@ -183,16 +199,18 @@ class Judging:
         if self.finished(key):
             self.on_finished(1)
         if not self.has_label:
-            self._garbage.append(answer.text)
+            self._garbage.append(answer)
 
     def check_garbage(self) -> None:
         """Stop a judge that answers, but never with a label."""
         if self.has_label or len(self._garbage) < GARBAGE:
             return
-        first = "; ".join(f"'{printable(text, limit=120)}'" for text in self._garbage[:_SHOWN_ANSWERS])
+        first = "; ".join(f"'{printable(answer.text, limit=120)}'" for answer in self._garbage[:_SHOWN_ANSWERS])
+        cut = sum(answer.cut for answer in self._garbage)
+        limit = f"; {cut} were cut at --max-tokens {self.client.endpoint.max_tokens}: give more" if cut else ""
         raise InputError(
             f"the first {GARBAGE} answers of '{self.client.endpoint.model}' end in no label, so it was asked no more;"
-            f" they begin: {first}"
+            f" they begin: {first}{limit}"
         )
 
     async def _finish(self, question: Question) -> None:
@@ -207,8 +225,7 @@ class Judging:
         tries = 0
         while True:
             most = self.most(question, attempt)
-            if not self.budget.reserve(most):
-                self.progress.limit_reached = True
+            if not await self._reserve(most):
                 return False
             await self._pause()
             number = self.store.begin(Call(question.key, attempt, most))
@@ -218,11 +235,13 @@ class Judging:
                 tries += 1
                 self._no_answer(number, most, error.reason, billed=error.billed)
                 if not self._worth_a_retry(error, tries):
-                    return self._failed(question, error.reason, FAILURES_IN_A_ROW)
+                    self._failed(question, error.reason, FAILURES_IN_A_ROW)
+                    return False
                 await self._wait(error, tries)
             except RefusedError as error:
                 self._no_answer(number, most, error.reason)
-                return self._failed(question, error.reason, REFUSED_IN_A_ROW)
+                self._failed(question, error.reason, None if self.has_label else REFUSED_IN_A_ROW)
+                return False
             except InputError as error:
                 self._no_answer(number, most, str(error))
                 raise
@@ -230,12 +249,28 @@ class Judging:
                 self.keep(number, question.key, most, answer)
                 return True
 
+    async def _reserve(self, most: float) -> bool:
+        """Take a call out of the budget, or say that the run ends: it does not fit, and nothing will be given back."""
+        # One after the other: what was judged must be the first part of the rows, whatever calls could cost.
+        async with self._turn:
+            while not self._stopped and not self.progress.limit_reached:
+                if self.budget.reserve(most):
+                    return True
+                if self.budget.in_flight:
+                    self._call_ended.clear()
+                    await self._call_ended.wait()
+                else:
+                    self.progress.limit_reached = True
+        return False
+
     def _no_answer(self, number: int, most: float, reason: str, *, billed: bool = False) -> None:
         if billed:
             self.store.lost(number, reason)
+            self.budget.lose()
         else:
             self.store.failed(number, reason)
             self.budget.release(most)
+        self._call_ended.set()
 
     def _worth_a_retry(self, error: TransientError, tries: int) -> bool:
         """Say whether to repeat a request; an endpoint that never answered anything stops the run."""
@@ -259,17 +294,18 @@ class Judging:
             )
         self._not_before = max(self._not_before, _now() + error.wait)
 
-    def _failed(self, question: Question, reason: str, limit: int) -> bool:
-        """Leave a question for a later run; stop if so many in a row have no answer."""
+    def _failed(self, question: Question, reason: str, limit: int | None) -> None:
+        """Leave a question for a later run; stop if so many in a row have no answer. None is for a definite refusal."""
         self.progress.failed[question.key] = reason
-        self._failures_in_a_row += 1
         self.on_finished(1)
+        if limit is None:
+            return
+        self._failures_in_a_row += 1
         if self._failures_in_a_row >= limit:
             raise InputError(
                 f"{self.client.endpoint.shown}: {self._failures_in_a_row} rows in a row got no answer ({reason}); every"
                 " answer before them is kept, and the same command goes on"
             )
-        return False
 
     async def _pause(self) -> None:
         """Wait as long as the endpoint asked any of the workers to."""

@@ -9,19 +9,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from refusal_clf.judge.rubric import Description
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Completion
 from refusal_clf.text import strip_artifacts
 
 Form = Literal["coconot", "xstest"]
-FORMS: Final[tuple[Form, ...]] = get_args(Form)
 LABELS: Final[dict[Form, tuple[str, ...]]] = {"coconot": VERDICTS, "xstest": REFUSAL_CLASSES}
 """The labels of each form."""
 
-PROMPT_VERSION: Final = "1"
-"""Raise it when a template changes. It is part of every question's key, so that old answers are not used again."""
+PROMPT_VERSION: Final = "2"
+"""Raise it when a template changes, or what is taken out of the judged text. It is part of every question's key,
+so that old answers are not used again."""
 
 _PROMPT_CHARS: Final = (6_000, 2_000)
 _RESPONSE_CHARS: Final = (12_000, 4_000)
@@ -29,8 +29,8 @@ _RESPONSE_CHARS: Final = (12_000, 4_000)
 
 # Label tags, and the tokens that chat templates are made of: many servers would read them as the ends of turns.
 _DANGEROUS: Final = re.compile(
-    r"<(?=[|｜]|\s*/?\s*(?:label|think|s>|bos|eos|start_of_turn|end_of_turn|system|im_start|im_end))"
-    r"|\[(?=/?INST\])|<(?=<\s*/?SYS)",
+    r"<(?=\s*[|｜]|\s*/?\s*(?:label|think|s>|bos|eos|start_of_turn|end_of_turn|system|im_start|im_end|tool_call))"
+    r"|\[(?=/?(?:INST|TOOL_CALLS?)\])|<(?=<\s*/?SYS)",
     re.IGNORECASE,
 )
 

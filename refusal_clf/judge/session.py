@@ -15,6 +15,7 @@ from refusal_clf.judge.judging import Judging, Retry
 from refusal_clf.judge.prices import Price
 from refusal_clf.judge.prompts import PROMPT_VERSION, Question
 from refusal_clf.judge.store import Spent, Store
+from refusal_clf.records import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +56,26 @@ class Outcome:
     labels
         Key of a question -> its label.
     unscored
-        Keys of the questions that were answered, but not with a label.
+        Keys of the questions that were answered, but not with a label, and did not fail; `cut` is the number of those
+        with an answer that was cut at the limit on its length.
     failed
         Key -> why it has no answer.
     answers
         Answers of this run; `spent` is that of all runs.
     unasked
-        Keys that have neither an answer nor a failure: where the budget ended the run.
+        Keys that have neither an answer nor a failure: where the budget or a problem ended the run.
+    problem
+        What made the endpoint or the judge unusable after there were labels; None if nothing did.
     """
 
     labels: dict[str, str]
     unscored: frozenset[str]
+    cut: int
     failed: dict[str, str]
     unasked: frozenset[str]
     answers: int
     spent: Spent
+    problem: InputError | None
 
 
 def run_judge(
@@ -92,7 +98,7 @@ def run_judge(
     Raises
     ------
     InputError
-        If the endpoint, the judge or the store is unusable. Whatever was answered is kept, and asked no more.
+        If the endpoint, the judge or the store is unusable and there is no label. Whatever was answered is kept.
     """
     store = Store(plan.store, judge=endpoint.model, prompt_version=PROMPT_VERSION, rubric=plan.rubric)
     with store:
@@ -117,24 +123,41 @@ async def _run(
         judging = Judging(client, store, budget, plan.labels, plan.price, plan.retry)
         left = judging.prepare(questions)
         judging.on_finished = started(len(keys) - len(left))
-        if plan.batch:
-            waiting = deque(left)
-            await judging.ask_until_first_label(waiting)
-            judging.price = plan.batch_price
-            await ask_in_batches(judging, waiting, plan.poll, say)
-        else:
-            await judging.ask_all(left, plan.concurrency)
-    return _outcome(judging, keys, collecting.progress.answers)
+        problem = None
+        try:
+            await _ask(judging, left, plan, say)
+        except InputError as error:
+            if not judging.has_label:
+                raise
+            problem = error
+        failed = judging.progress.failed
+        if failed and failed.keys() == keys:
+            raise InputError(f"{endpoint.shown}: no row got an answer ({next(iter(failed.values()))})")
+    return _outcome(judging, keys, collecting.progress.answers, problem)
 
 
-def _outcome(judging: Judging, keys: set[str], collected: int) -> Outcome:
+async def _ask(judging: Judging, left: list[Question], plan: Plan, say: Callable[[str], None]) -> None:
+    if not plan.batch:
+        await judging.ask_all(left, plan.concurrency)
+        return
+    waiting = deque(left)
+    # What the endpoint does not support is learned from an answer; a batch that was sent cannot be changed.
+    await judging.ask_first(waiting, answers=1)
+    judging.price = plan.batch_price
+    await ask_in_batches(judging, waiting, plan.poll, say)
+
+
+def _outcome(judging: Judging, keys: set[str], collected: int, problem: InputError | None) -> Outcome:
     labels = {key: label for key in keys if (label := judging.label(key)) is not None}
     progress = judging.progress
+    unscored = frozenset(key for key in keys - labels.keys() - progress.failed.keys() if judging.attempts(key))
     return Outcome(
         labels=labels,
-        unscored=frozenset(key for key in keys - labels.keys() if judging.attempts(key)),
+        unscored=unscored,
         failed=progress.failed,
+        cut=sum(judging.cut(key) for key in unscored),
         unasked=frozenset(key for key in keys - progress.failed.keys() if not judging.attempts(key)),
         answers=progress.answers + collected,
         spent=judging.store.spent(keys),
+        problem=problem,
     )

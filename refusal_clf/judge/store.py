@@ -54,6 +54,11 @@ class Answer:
     completion_tokens: int | None = None
     seconds: float | None = None
 
+    @property
+    def cut(self) -> bool:
+        """Whether it ends where the limit on its length was reached."""
+        return self.finish_reason == "length"
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -110,12 +115,15 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self._db.close()
 
-    def answers(self, keys: Collection[str]) -> dict[str, list[str]]:
+    def answers(self, keys: Collection[str]) -> dict[str, list[Answer]]:
         """Return the answers to questions, oldest first; questions without one are left out."""
-        wanted, found = set(keys), dict[str, list[str]]()
-        for key, text in self._db.execute("SELECT key, answer FROM calls WHERE state = 'answered' ORDER BY id"):
+        wanted, found = set(keys), dict[str, list[Answer]]()
+        columns = "key, answer, finish_reason, answered_by, prompt_tokens, completion_tokens, seconds"
+        for key, *columns_of_answer in self._db.execute(
+            f"SELECT {columns} FROM calls WHERE state = 'answered' ORDER BY id"  # noqa: S608
+        ):
             if key in wanted:
-                found.setdefault(key, []).append(text)
+                found.setdefault(key, []).append(Answer(*columns_of_answer))
         return found
 
     def spent(self, keys: Collection[str]) -> Spent:
@@ -188,6 +196,13 @@ class Store:
     def batch_submitted(self, token: str, batch_id: str) -> None:
         """Record the name that the endpoint gave to a batch."""
         self._db.execute("UPDATE batches SET batch_id = ? WHERE token = ?", (batch_id, token))
+
+    def batch_lost(self, token: str, reason: str) -> None:
+        """Record that a batch cannot be collected any more; its calls may have been billed."""
+        self._db.execute(
+            "UPDATE calls SET state = 'lost', reason = ? WHERE batch = ? AND state = 'open'", (reason, token)
+        )
+        self.batch_closed(token)
 
     def batch_closed(self, token: str) -> None:
         """Record that nothing more will come of a batch; its calls that are still open were not made."""
