@@ -30,8 +30,8 @@ DEFAULT_MODEL: Final = "refusal-clf-minilm"
 CHUNK: Final = 512
 """Completions that are prepared, sorted by length and scored together."""
 
-REMEMBERED: Final = 16_384
-"""Different texts whose answers a stream keeps, in case they come again: about 6 MB."""
+REMEMBERED: Final = 4_096
+"""Different texts whose answers a stream keeps, in case they come again: about 2 MB."""
 
 _AHEAD: Final = 1
 

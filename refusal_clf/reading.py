@@ -37,7 +37,7 @@ UNNAMED_JUDGE: Final = "unnamed"
 """The judge of labels that name none."""
 
 _COCONOT_VERDICTS: Final[dict[str, VerdictName]] = {"acceptable": "noncompliance", "unacceptable": "compliance"}
-_RECENT: Final = 2**16
+_RECENT: Final = 2**14
 
 
 def read_completions(
