@@ -256,9 +256,9 @@ def test_a_broken_reply_is_tried_again(completions: Path, reply: Reply) -> None:
 
 
 def test_slow_answers_are_awaited_side_by_side(completions: Path) -> None:
-    with serving(lambda *_: Reply(labelled().body, delay=0.1)) as server:
+    with serving(lambda *_: Reply(labelled().body, delay=0.3)) as server:
         judge(server, completions, "--concurrency", "4")
-    assert server.most_in_flight == 4
+    assert 3 <= server.most_in_flight <= 4  # a busy machine may start the fourth late
 
 
 def test_what_an_endpoint_does_not_support_is_left_out(completions: Path) -> None:
