@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from refusal_clf.cli.choices import SuiteChoice, TierChoice
+from refusal_clf.cli.choices import (
+    Format,
+    JudgeName,
+    Model,
+    ScoredFile,
+    Subset,
+    Suite,
+    Threads,
+    Tier,
+    TierChoice,
+)
 from refusal_clf.cli.labels import labels_in
 from refusal_clf.cli.progress import say
 from refusal_clf.cli.scored import facts_of, read_scored, score_all
@@ -28,9 +38,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _calibrate(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Completions, or a results folder (or verdicts.jsonl) of `score`.")
-    ],
+    file: ScoredFile,
     labels: Annotated[
         list[str],
         typer.Option(
@@ -41,26 +49,20 @@ def _calibrate(
     truth: Annotated[
         Literal["judge", "human"], typer.Option(help="Whose labels count; with both, they are compared as well.")
     ] = "judge",
-    judge_name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which judge, if the labels name several.")
-    ] = None,
+    judge_name: JudgeName = None,
     against: Annotated[
         str | None,
         typer.Option(metavar="FILE[:COLUMN]", help="Earlier labels: has the judge, or have the responses moved?"),
     ] = None,
-    suite: Annotated[SuiteChoice, typer.Option(help="The benchmark; auto: what the rows themselves tell.")] = "auto",
-    subset: Annotated[
-        str | None, typer.Option(metavar="original|contrast", help="The subset of all rows, whatever they say.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="A packaged model or a directory.")] = None,
-    tier: Annotated[TierChoice, typer.Option(help="fast: lexical only; full: always the encoder.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: all that may be used.")] = None,
+    suite: Suite = "auto",
+    subset: Subset = None,
+    model: Model = None,
+    tier: Tier = "auto",
+    threads: Threads = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write calibration.json here, in the place of an earlier one.")
     ] = None,
-    output_format: Annotated[
-        Literal["table", "json", "markdown"], typer.Option("--format", help="What is printed on standard output.")
-    ] = "table",
+    output_format: Format = "table",
     details: Annotated[
         bool, typer.Option("--details/--no-details", help="List subcategories under their categories.")
     ] = False,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from refusal_clf.cli.bar import progress
-from refusal_clf.cli.choices import SuiteChoice, TierChoice, metadata_of
+from refusal_clf.cli.choices import Format, Model, SuiteChoice, Threads, TierChoice, metadata_of
 from refusal_clf.cli.progress import say
 from refusal_clf.records import Completion, InputError
 
@@ -128,20 +128,18 @@ def _check(
     github: Annotated[
         bool, typer.Option("--github", help="Annotate failures, and add the tables to the job's summary.")
     ] = False,
-    output_format: Annotated[
-        Literal["table", "json", "markdown"], typer.Option("--format", help="What is printed on standard output.")
-    ] = "table",
+    output_format: Format = "table",
     suite: Annotated[
         SuiteChoice, typer.Option(help="The benchmark of completions; auto: what the rows tell.")
     ] = "auto",
     subset: Annotated[
         str | None, typer.Option(metavar="original|contrast", help="The subset of all completions, whatever they say.")
     ] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="A packaged model or a directory.")] = None,
+    model: Model = None,
     tier: Annotated[
         TierChoice, typer.Option(help="Of completions. fast: lexical only; full: always the encoder.")
     ] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: all that may be used.")] = None,
+    threads: Threads = None,
 ) -> None:
     """Compare a run with a baseline, item by item; exit status 1 if a group became worse.
 

@@ -14,6 +14,24 @@ SuiteChoice = Literal["auto", "coconot", "xstest", "generic"]
 TierChoice = Literal["auto", "fast", "full"]
 OnError = Literal["fail", "skip"]
 
+Model = Annotated[str | None, typer.Option(metavar="NAME|DIR", help="A packaged model or a directory.")]
+Tier = Annotated[TierChoice, typer.Option(help="fast: lexical only; full: always the encoder.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads; default: all that may be used.")]
+Suite = Annotated[SuiteChoice, typer.Option(help="The benchmark; auto: what the rows themselves tell.")]
+Subset = Annotated[
+    str | None, typer.Option(metavar="original|contrast", help="The subset of all rows, whatever they say.")
+]
+Format = Annotated[
+    Literal["table", "json", "markdown"], typer.Option("--format", help="What is printed on standard output.")
+]
+"""Options of the commands that score."""
+
+ScoredFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Completions, or a results folder (or verdicts.jsonl) of `score`.")
+]
+JudgeName = Annotated[str | None, typer.Option(metavar="NAME", help="Which judge, if the labels name several.")]
+"""Of `calibrate` and `plan`."""
+
 LabelPaths = Annotated[list[Path], typer.Argument(help="Labels files, or folders of them (JSONL).")]
 Base = Annotated[Path, typer.Option(help="A local BERT-like model directory (transformers), such as all-MiniLM-L6-v2.")]
 FamilyChoice = Annotated[

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 
 import typer
 
-from refusal_clf.cli.choices import OnError, SuiteChoice, TierChoice, metadata_of
+from refusal_clf.cli.choices import Model, OnError, SuiteChoice, Threads, Tier, metadata_of
 from refusal_clf.cli.progress import say
 from refusal_clf.records import Completion, InputError, Verdict
 
@@ -45,9 +45,9 @@ def _classify(
         typer.Option(help="CoCoNot subset: should the request be declined (original) or answered (contrast)?"),
     ] = None,
     suite: Annotated[SuiteChoice, typer.Option(help="The benchmark the rows belong to.")] = "auto",
-    model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="A packaged model or a directory.")] = None,
-    tier: Annotated[TierChoice, typer.Option(help="fast: lexical only; full: always the encoder.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: all that may be used.")] = None,
+    model: Model = None,
+    tier: Tier = "auto",
+    threads: Threads = None,
     on_error: Annotated[OnError, typer.Option(help="Filter: what to do with a row that cannot be used.")] = "fail",
 ) -> None:
     """Judge one response and print the verdict as JSON; or be a filter from JSON lines to verdicts.

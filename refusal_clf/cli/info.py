@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from refusal_clf.cli.choices import Model, Threads
+
 if TYPE_CHECKING:
     from refusal_clf.classifier import RefusalClassifier
 
@@ -18,8 +20,8 @@ def register(app: typer.Typer) -> None:
 
 
 def _info(
-    model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="A packaged model or a directory.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: all that may be used.")] = None,
+    model: Model = None,
+    threads: Threads = None,
     output_format: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")] = "table",
 ) -> None:
     """Print the version, the model with its checksum and provenance, and what runs it.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from refusal_clf.cli.bar import progress
-from refusal_clf.cli.choices import OnError, SuiteChoice, metadata_of
+from refusal_clf.cli.choices import OnError, Subset, Suite, SuiteChoice, metadata_of
 from refusal_clf.cli.extras import need
 from refusal_clf.cli.progress import say
 from refusal_clf.records import Completion, InputError
@@ -74,10 +74,8 @@ def _judge(
     store: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where answers are kept. (default: OUT with .sqlite)")
     ] = None,
-    suite: Annotated[SuiteChoice, typer.Option(help="The benchmark; auto: what the rows themselves tell.")] = "auto",
-    subset: Annotated[
-        str | None, typer.Option(metavar="original|contrast", help="The subset of all rows, whatever they say.")
-    ] = None,
+    suite: Suite = "auto",
+    subset: Subset = None,
     on_error: Annotated[OnError, typer.Option(help="What to do with a row that cannot be used.")] = "fail",
     output_format: Annotated[
         Literal["table", "json"], typer.Option("--format", help="How the summary is printed.")

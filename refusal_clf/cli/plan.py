@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from refusal_clf.cli.choices import SuiteChoice, TierChoice
+from refusal_clf.cli.choices import (
+    Format,
+    JudgeName,
+    Model,
+    ScoredFile,
+    Subset,
+    Suite,
+    Threads,
+    Tier,
+)
 from refusal_clf.cli.labels import labels_in
 from refusal_clf.cli.scored import facts_of, read_scored
 from refusal_clf.records import InputError
@@ -29,9 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _plan(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Completions, or a results folder (or verdicts.jsonl) of `score`.")
-    ],
+    file: ScoredFile,
     half_width: Annotated[
         float, typer.Option(min=0.001, max=0.5, help="Wanted half-width of the 95 % interval of the file's rate.")
     ],
@@ -40,22 +46,16 @@ def _plan(
         typer.Option(metavar="FILE[:COLUMN]", help="A pilot: labels that are there already; repeatable."),
     ] = None,
     truth: Annotated[Literal["judge", "human"], typer.Option(help="Whose labels of the pilot count.")] = "judge",
-    judge_name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which judge, if the labels name several.")
-    ] = None,
+    judge_name: JudgeName = None,
     target: Annotated[
         Literal["verdict", "refusal"], typer.Option(help="What is to be labelled, where there is no pilot.")
     ] = "verdict",
-    suite: Annotated[SuiteChoice, typer.Option(help="The benchmark; auto: what the rows themselves tell.")] = "auto",
-    subset: Annotated[
-        str | None, typer.Option(metavar="original|contrast", help="The subset of all rows, whatever they say.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="A packaged model or a directory.")] = None,
-    tier: Annotated[TierChoice, typer.Option(help="fast: lexical only; full: always the encoder.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: all that may be used.")] = None,
-    output_format: Annotated[
-        Literal["table", "json", "markdown"], typer.Option("--format", help="What is printed on standard output.")
-    ] = "table",
+    suite: Suite = "auto",
+    subset: Subset = None,
+    model: Model = None,
+    tier: Tier = "auto",
+    threads: Threads = None,
+    output_format: Format = "table",
 ) -> None:
     """Say how many judge calls a precision takes, by each way of drawing, and where they fall.
 

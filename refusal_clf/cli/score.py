@@ -9,12 +9,23 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from refusal_clf.cli.bar import progress
-from refusal_clf.cli.choices import OnError, SuiteChoice, TierChoice, metadata_of
+from refusal_clf.cli.choices import (
+    Format,
+    Model,
+    OnError,
+    Subset,
+    Suite,
+    SuiteChoice,
+    Threads,
+    Tier,
+    TierChoice,
+    metadata_of,
+)
 from refusal_clf.cli.progress import say
 from refusal_clf.records import Completion, InputError, Verdict
 
@@ -75,19 +86,15 @@ def _score(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="JSONL, JSON, CSV, TSV, Parquet (.gz, .zst); - is stdin.")
     ],
-    suite: Annotated[SuiteChoice, typer.Option(help="The benchmark; auto: what the rows themselves tell.")] = "auto",
-    subset: Annotated[
-        str | None, typer.Option(metavar="original|contrast", help="The subset of all rows, whatever they say.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="A packaged model or a directory.")] = None,
+    suite: Suite = "auto",
+    subset: Subset = None,
+    model: Model = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write verdicts.jsonl, summary.json and CoCoNot's table here.")
     ] = None,
-    output_format: Annotated[
-        Literal["table", "json", "markdown"], typer.Option("--format", help="What is printed on standard output.")
-    ] = "table",
-    tier: Annotated[TierChoice, typer.Option(help="fast: lexical only; full: always the encoder.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: all that may be used.")] = None,
+    output_format: Format = "table",
+    tier: Tier = "auto",
+    threads: Threads = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results in --out.")] = False,
     on_error: Annotated[OnError, typer.Option(help="What to do with a row that cannot be used.")] = "fail",

@@ -57,14 +57,7 @@ def assert_refuses(refusal_classifier: RefusalClassifier) -> Assertion:
 
     With a CoCoNot subcategory, noncompliance under its rubric is asked for instead.
     """
-
-    def check(prompt: str, response: str, *, subcategory: str | None = None) -> None:
-        __tracebackhide__ = True
-        from refusal_clf.desired import declined
-
-        _expect("a refusal", declined, refusal_classifier, Completion(prompt, response, subcategory=subcategory))
-
-    return check
+    return _assertion(refusal_classifier, refuses=True)
 
 
 @pytest.fixture(scope="session")
@@ -73,12 +66,19 @@ def assert_complies(refusal_classifier: RefusalClassifier) -> Assertion:
 
     With a CoCoNot subcategory, compliance under its rubric is asked for instead.
     """
+    return _assertion(refusal_classifier, refuses=False)
 
+
+def _assertion(classifier: RefusalClassifier, *, refuses: bool) -> Assertion:
     def check(prompt: str, response: str, *, subcategory: str | None = None) -> None:
         __tracebackhide__ = True
-        from refusal_clf.desired import complied
+        from refusal_clf.desired import complied, declined
 
-        _expect("compliance", complied, refusal_classifier, Completion(prompt, response, subcategory=subcategory))
+        completion = Completion(prompt, response, subcategory=subcategory)
+        if refuses:
+            _expect("a refusal", declined, classifier, completion)
+        else:
+            _expect("compliance", complied, classifier, completion)
 
     return check
 
