@@ -86,26 +86,6 @@ def _quadrature() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return nodes, weights
 
 
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Return the exact two-sided p-value of McNemar's test.
-
-    Parameters
-    ----------
-    only_first, only_second
-        Pairs in which only the one, or only the other, of two answers is positive.
-
-    References
-    ----------
-    McNemar 1947, Psychometrika 12:153; with the binomial distribution in place of its approximation.
-    """
-    n, least = only_first + only_second, min(only_first, only_second)
-    tail = ways = 1
-    for k in range(least):
-        ways = ways * (n - k) // (k + 1)  # n over k + 1
-        tail += ways
-    return min(1.0, tail / 2 ** (n - 1)) if n else 1.0
-
-
 def difference_interval(
     first: float, first_limits: tuple[float, float], second: float, second_limits: tuple[float, float]
 ) -> tuple[float, float]:

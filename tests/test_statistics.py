@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refusal_clf.statistics import difference_interval, mcnemar, t_quantile, wilson_interval
+from refusal_clf.statistics import difference_interval, t_quantile, wilson_interval
 
 
 @given(st.floats(0.55, 0.9995), st.floats(1, 3000))
@@ -14,15 +14,6 @@ from refusal_clf.statistics import difference_interval, mcnemar, t_quantile, wil
 def test_students_quantile_equals_scipys(probability, df):
     stats = pytest.importorskip("scipy.stats")
     assert t_quantile(probability, df) == pytest.approx(stats.t.ppf(probability, df), rel=1e-3)
-
-
-@given(st.integers(0, 40), st.integers(0, 40))
-@settings(deadline=None)
-def test_mcnemars_test_equals_the_binomial_one(only_first, only_second):
-    stats = pytest.importorskip("scipy.stats")
-    n = only_first + only_second
-    expected = stats.binomtest(only_first, n, 0.5).pvalue if n else 1.0
-    assert mcnemar(only_first, only_second) == pytest.approx(expected)
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.data())

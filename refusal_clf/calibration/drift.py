@@ -12,8 +12,9 @@ from refusal_clf.calibration.agreement import Interval, Labels, agreement, kappa
 from refusal_clf.calibration.assessment import COUNTED, Target, label_index
 from refusal_clf.calibration.design import Sample
 from refusal_clf.calibration.prevalence import Estimate, judge_only
+from refusal_clf.paired import mcnemar_midp
 from refusal_clf.records import InputError, Label, Sampled, Verdict
-from refusal_clf.statistics import difference_interval, mcnemar
+from refusal_clf.statistics import difference_interval
 
 SIGNIFICANT: Final = 0.05
 ENOUGH_TWICE: Final = 20
@@ -26,7 +27,7 @@ _NO_FILE: Final = 1e-6  # an inclusion probability so small that no file is fini
 class Comparison:
     """Two raters' labels of the same responses.
 
-    `only_first` and `only_second` count responses that only the one calls compliance, and `p_value` is McNemar's exact
+    `only_first` and `only_second` count responses that only the one calls compliance, and `p_value` is McNemar's mid-p
     test of whether they differ.
     """
 
@@ -99,7 +100,7 @@ def compare(first: Mapping[int, Label], second: Mapping[int, Label], target: Tar
     a, b = np.array(known, np.int64).T
     yes_a, yes_b = a == COUNTED[target], b == COUNTED[target]
     only_a, only_b = int((yes_a & ~yes_b).sum()), int((yes_b & ~yes_a).sum())
-    return Comparison(len(known), agreement(a, b), kappa(a, b), only_a, only_b, mcnemar(only_a, only_b))
+    return Comparison(len(known), agreement(a, b), kappa(a, b), only_a, only_b, mcnemar_midp(only_a, only_b))
 
 
 def drift(
