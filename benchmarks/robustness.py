@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from machine import describe, line
 
-from refusal_clf import RefusalClassifier
+from refusal_clf import Completion, RefusalClassifier
 from refusal_clf.reading import read_completions
 from refusal_clf.statistics import wilson_interval
 from refusal_clf.training.augment import AUGMENTATIONS
@@ -32,12 +32,7 @@ def main() -> None:
     parser.add_argument("--store", action="store_true", help="write benchmarks/results/robustness.json")
     options = parser.parse_args()
     classifier = RefusalClassifier.load(options.model)
-    completions = [
-        completion
-        for file in (DATA / "samples" / "completions.jsonl", DATA / "hard" / "test.jsonl")
-        for completion in read_completions(file)
-        if completion.response.strip()
-    ]
+    completions = hard_and_samples()
     plain = classifier.predict(completions, tier="full")
     document = {"machine": describe(), "model": classifier.name, "sha256": classifier.sha256, "flips": {}}
     print("| change | verdicts that flip | 95 % interval | refusal classes that flip |\n| --- | ---: | --- | ---: |")
@@ -54,6 +49,16 @@ def main() -> None:
     print(f"\n{line(document['machine'])}")
     if options.store:
         RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def hard_and_samples() -> list[Completion]:
+    """Return the completions with a response that no shipped model was trained on."""
+    return [
+        completion
+        for file in (DATA / "samples" / "completions.jsonl", DATA / "hard" / "test.jsonl")
+        for completion in read_completions(file)
+        if completion.response.strip()
+    ]
 
 
 if __name__ == "__main__":
