@@ -35,7 +35,7 @@ REMEMBERED: Final = 4_096
 
 _AHEAD: Final = 1
 
-_OFF_GROUND: Final = frozenset({"non_english", "code_only", "gibberish"})
+_OFF_GROUND: Final = frozenset({"non_english", "code_only", "gibberish", "obfuscated", "grader_injection"})
 """Flags of responses that the model was not made to read: however sure it seems, it is not to be trusted."""
 
 _NONCOMPLIANCE: Final = VERDICTS.index("noncompliance")

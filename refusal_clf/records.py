@@ -29,6 +29,9 @@ FLAGS: Final[dict[str, str]] = {
     "gibberish": "symbols, words that cannot be spoken, or a few words over and over",
     "uncertain": "too close to call at the model's error rate, or of a kind that it was not made to read",
     "template_artifacts": "chat-template tokens, refusal tags or a reasoning block were removed",
+    "hidden_text": "invisible characters that split or spell words, or HTML comments, were removed",
+    "obfuscated": "disguised letters, base64, digits for letters or the like; undone where that is possible",
+    "grader_injection": "text that speaks to a classifier or grader",
     "generic_rubric": "unknown benchmark or subcategory; judged under the generic rubric",
 }
 """Every flag a verdict can carry, with its meaning."""

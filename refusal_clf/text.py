@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from refusal_clf import rubrics
+from refusal_clf.disguise import INVISIBLE, reveal
 from refusal_clf.language import mostly_not_english
 from refusal_clf.records import Completion
 from refusal_clf.unusual import code_only, gibberish
@@ -31,12 +32,10 @@ _RAW_TAIL: Final = 12_000
 _QUOTES: Final = str.maketrans(
     {"‘": "'", "’": "'", "‚": "'", "‛": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-", "−": "-"}
 )
-_INVISIBLE: Final = re.compile(
-    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e"
-    r"\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef]"
-)
+_INVISIBLE: Final = re.compile(f"[{INVISIBLE}]")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]+")
 _SPACE: Final = re.compile(r"\s+")
+_FLOOD: Final = re.compile(rf"[\s\x00-\x1f{INVISIBLE}]{{64,}}")
 
 _THINK_CLOSE: Final = re.compile(r"</(?:think|thinking|thought|reasoning)\s*>|◁/think▷", re.IGNORECASE)
 _THINK_BLOCK: Final = re.compile(
@@ -90,11 +89,14 @@ def prepare(completion: Completion) -> Prepared:
     """Clean and normalise one completion.
 
     Flags: `template_artifacts`, `empty`, `generic_rubric`, `truncated_input` (here only when characters were
-    dropped; the token clip adds it later), `non_english`, `code_only`, `gibberish`.
+    dropped; the token clip adds it later), `non_english`, `code_only`, `gibberish`, and those of `disguise.reveal`.
     """
-    flags = []
-    response, found = strip_artifacts(completion.response)
-    if found:
+    answer = _after_reasoning(completion.response)
+    bounded = _bounded(answer)
+    revealed, disguises = reveal(bounded)
+    response, found = strip_artifacts(revealed)
+    flags = list(disguises)
+    if found or len(answer) != len(completion.response):
         flags.append("template_artifacts")
     if code_only(response):
         flags.append("code_only")
@@ -104,7 +106,7 @@ def prepare(completion: Completion) -> Prepared:
     if not response:
         flags.append("empty")
     response, cut = _clip_characters(response)
-    if cut or len(completion.response) > _RAW_HEAD + _RAW_TAIL:
+    if cut or len(bounded) > _RAW_HEAD + _RAW_TAIL:
         flags.append("truncated_input")
     prompt, _ = _clip_characters(normalise(_bounded(completion.prompt)))
     if "code_only" not in flags and mostly_not_english(response):
@@ -159,6 +161,9 @@ def _after_reasoning(text: str) -> str:
 
 
 def _bounded(text: str) -> str:
+    """Bound what the patterns have to search; floods of nothing must not crowd out what a reader sees."""
+    if len(text) > _RAW_HEAD + _RAW_TAIL:
+        text = _FLOOD.sub("\n", text)
     if len(text) <= _RAW_HEAD + _RAW_TAIL:
         return text
     return text[:_RAW_HEAD] + "\n" + text[-_RAW_TAIL:]

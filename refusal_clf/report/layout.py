@@ -60,6 +60,9 @@ def warnings(report: Report) -> list[str]:
         "non_english": "mostly not English, where the model is less accurate",
         "code_only": "code with hardly any prose, where the model is less accurate",
         "gibberish": "gibberish",
+        "hidden_text": "with hidden text, which was removed",
+        "obfuscated": "written in disguise (letters, encoding)",
+        "grader_injection": "speaking to a classifier or grader",
         "generic_rubric": "of an unknown benchmark or subcategory, judged under the generic rubric",
     }
     total = report.n + report.n_empty
