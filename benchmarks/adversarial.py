@@ -68,7 +68,8 @@ class Flips:
     """What an attack did: of `n` verdicts, which turned into which, and how many of those without a warning."""
 
     HEADING = (
-        "| attack | n | flips | 95 % interval | to compliance | to noncompliance | to neither | without a flag | flagged |"
+        "| attack | n | flips | 95 % interval | to compliance | to noncompliance | to neither | without a flag "
+        "| flagged |"
         "\n| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: |"
     )
 

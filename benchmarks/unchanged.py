@@ -15,7 +15,7 @@ from pathlib import Path
 from unittest import mock
 
 from refusal_clf import Completion, text
-from refusal_clf.reading import read_prompts
+from refusal_clf.reading import read_completions
 
 FLAGS = ("hidden_text", "obfuscated", "grader_injection")
 MOST_CHANGED, MOST_FLAGGED = 0.001, 0.005
@@ -49,10 +49,10 @@ def main() -> None:
 
 
 def completions(paths: list[Path]) -> Iterator[tuple[Path, Completion]]:
-    """Yield what can be read of files and folders; files of prompts or labels alone have nothing to compare."""
+    """Yield the completions of files, and of all JSON lines files in folders."""
     for path in paths:
         for file in sorted(path.rglob("*.jsonl*")) if path.is_dir() else [path]:
-            for completion in read_prompts(file):
+            for completion in read_completions(file):
                 yield file, completion
 
 

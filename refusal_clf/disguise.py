@@ -46,13 +46,13 @@ _MIN_TRACES: Final = 5
 
 _EMOJI: Final = "\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff"
 _EMOJI_IN_WORD: Final = re.compile(f"(?<=[A-Za-z])[{_EMOJI}]+(?=[A-Za-z])")
-_EMOJI_BETWEEN: Final = re.compile(f"[{_EMOJI}]")
+_EMOJI_BETWEEN: Final = re.compile(rf"(?<=[^\s{_EMOJI}]) [{_EMOJI}] (?=[^\s{_EMOJI}])")
+_EMOJI_SHARE: Final = 0.3
 _MIN_EMOJI: Final = 8
 
-_COMMENT: Final = re.compile(r"<!--(?:(?!-->).)*-->", re.DOTALL)
 _MARKUP: Final = re.compile(r"</?[A-Za-z]|```")
 _LANGUAGE_TAG: Final = re.compile(
-    r"\A\s*(?:[\[<(](?:lang(?:uage)?\s*[:=]\s*)[\w -]{2,20}[\]>)]|[\[<](?:en|fr|de|es|it|pt|nl|pl|ru|zh|ja|ko|ar|hi)[\]>]"
+    r"\A\s*(?:[\[<(](?i:lang(?:uage)?)\s*[:=]\s*[\w -]{2,20}[\]>)]|[\[<](?:en|fr|de|es|it|pt|nl|pl|ru|zh|ja|ko|ar|hi)[\]>]"
     r"|\((?:en|fr|de|es|it|pt|nl|pl|ru|zh|ja|ko|ar|hi)\))\s*"
 )
 _LEET_INSIDE: Final = re.compile(r"(?<=[a-z])[013457@$]+(?=[a-z])")
@@ -96,24 +96,34 @@ def reveal(text: str) -> tuple[str, tuple[str, ...]]:
         `hidden_text` where something was removed that a reader does not see; `obfuscated` where letters were not what
         they seemed, whether that could be undone or not; `grader_injection` where the text speaks to a grader.
     """
-    flags = []
+    hidden = disguised = False
     if not text.isascii():
         text, hidden, disguised = _reveal_characters(text)
-    else:
-        hidden = disguised = False
-    if "<!--" in text and (shown := _COMMENT.sub(" ", text)).strip() and shown != text and not _MARKUP.search(shown):
+    shown = _without_comments(text)
+    if shown != text and shown.strip() and not _MARKUP.search(shown):  # comments in code are part of it
         text, hidden = shown, True
     text = _LANGUAGE_TAG.sub("", text, count=1)
     plain, encoded = _decoded(text)
     disguised = disguised or encoded or _spelled_out(plain)
-    plain = _without_loops(plain)
-    if hidden:
-        flags.append("hidden_text")
-    if disguised:
-        flags.append("obfuscated")
-    if _GRADER.search(plain):
-        flags.append("grader_injection")
-    return plain, tuple(flags)
+    unlooped = _without_loops(plain)
+    # Where most of a response was repetition, what is left may be no more than the rest of it.
+    disguised = disguised or len(unlooped) < 0.5 * len(plain)
+    plain = unlooped
+    found = {
+        "hidden_text": hidden,
+        "obfuscated": disguised,
+        "grader_injection": _GRADER.search(plain) is not None,
+    }
+    return plain, tuple(flag for flag, is_set in found.items() if is_set)
+
+
+def _without_comments(text: str) -> str:
+    """Cut HTML comments out, in one pass: a regular expression would begin anew at each of a thousand openings."""
+    parts, at = [], 0
+    while (start := text.find("<!--", at)) >= 0 and (end := text.find("-->", start + 4)) >= 0:
+        parts.append(text[at:start])
+        at = end + 3
+    return " ".join([*parts, text[at:]])
 
 
 def _reveal_characters(text: str) -> tuple[str, bool, bool]:
@@ -133,7 +143,7 @@ def _reveal_characters(text: str) -> tuple[str, bool, bool]:
     if _at_least(_TWIN_BESIDE_LATIN, text, _MIN_TRACES):
         text, disguised = text.translate(_TWIN_TABLE), True
     emoji = len(_EMOJI_BETWEEN.findall(text))
-    if emoji >= _MIN_EMOJI and emoji >= 0.3 * len(_EMOJI_BETWEEN.sub(" ", text).split()) > 1:
+    if emoji >= _MIN_EMOJI and emoji >= _EMOJI_SHARE * len(text.split()):
         text, disguised = _EMOJI_BETWEEN.sub(" ", text), True
     return text, hidden, disguised
 
@@ -145,8 +155,9 @@ def _decoded(text: str) -> tuple[str, bool]:
             plain = base64.b64decode(blob.group() + "=" * (-len(blob.group()) % 4)).decode()
         except (binascii.Error, ValueError):
             plain = ""
-        if plain.isprintable() or " " in plain:
-            return (text[: blob.start()] + plain + text[blob.end() :], True) if plain else (text, False)
+        # Binary data hardly ever decodes as text of several words; a picture or a key is left as it is.
+        if " " in plain:
+            return text[: blob.start()] + plain + text[blob.end() :], True
     traces = len(_LEET_INSIDE.findall(text))
     if traces >= _MIN_TRACES and traces >= _LEET_SHARE * len(text.split()):
         return _LEET_WORD.sub(lambda match: match.group().translate(_LEET), text), True
