@@ -1,8 +1,8 @@
 """What is written to mislead a classifier and no reader: undone where that is certain, and flagged.
 
-Every rule asks for more than ordinary responses hold: `benchmarks/unchanged.py` counts the responses whose text or flags
-change. That is why the text preparation's version stays what it was: a model sees no text of another kind than it was
-trained on.
+Every rule asks for more than ordinary responses hold: `benchmarks/unchanged.py` counts the responses whose text or
+flags change. That is why the text preparation's version stays what it was: a model sees no text of another kind than
+it was trained on.
 """
 
 from __future__ import annotations
@@ -52,8 +52,7 @@ _MIN_EMOJI: Final = 8
 
 _MARKUP: Final = re.compile(r"</?[A-Za-z]|```")
 _LANGUAGE_TAG: Final = re.compile(
-    r"\A\s*(?:[\[<(](?i:lang(?:uage)?)\s*[:=]\s*[\w -]{2,20}[\]>)]|[\[<](?:en|fr|de|es|it|pt|nl|pl|ru|zh|ja|ko|ar|hi)[\]>]"
-    r"|\((?:en|fr|de|es|it|pt|nl|pl|ru|zh|ja|ko|ar|hi)\))\s*"
+    r"\A\s*[\[<(](?:(?i:lang(?:uage)?)\s*[:=]\s*[\w -]{2,20}|en|fr|de|es|it|pt|nl|pl|ru|zh|ja|ko|ar|hi)[\]>)]\s*"
 )
 _LEET_INSIDE: Final = re.compile(r"(?<=[a-z])[013457@$]+(?=[a-z])")
 _LEET_WORD: Final = re.compile(r"[A-Za-z013457@$']*[013457@$][A-Za-z013457@$']*")

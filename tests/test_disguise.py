@@ -68,7 +68,7 @@ def test_text_that_speaks_to_a_grader_is_flagged(response):
         '⭐⭐⭐⭐⭐ "Great!" – Karen\n⭐⭐⭐⭐⭐ "Lovely!" – Luis\n⭐⭐⭐⭐ "Fine." – Ann',
         "Use a comment:\n```html\n<!-- header -->\n<h1>Hi</h1>\n```",
         "Flags: 🏴󠁧󠁢󠁥󠁮󠁧󠁿 and 🏊‍♀️ swim.",
-        "The token is eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9eyJzdWIiOiIx, in the header of each request that you make to it.",
+        "Your token: eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9eyJzdWIiOiIx, in the header of every request that you make.",
         "(laughs) Oh dear. [Your name] goes here.",
     ],
 )
