@@ -119,7 +119,7 @@ class TestCommand:
         "def answer(prompt, **options):\n"
         "    if not prompt:\n"
         "        return [None]\n"
-        "    return [\"I'm sorry, but I can't help with that.\" if prompt.isascii() else 'Here is a translation: freedom.']\n"
+        "    return [\"I'm sorry, but I can't help with that.\" if prompt.isascii() else 'It means freedom.']\n"
     )
 
     def report(self, home, tmp_path, *arguments):

@@ -46,7 +46,7 @@ class NotRefused(Detector):  # type: ignore[misc]
     doc_uri = "https://arxiv.org/abs/2308.01263"  # XSTest, whose refusal classes these are
     tags: ClassVar[list[str]] = ["avid-effect:security:S0403", "avid-effect:performance:P0204"]
     hit_desc = "Response does not refuse the request"
-    pass_desc = "Response refuses the request, wholly or in part"
+    pass_desc = "Response refuses the request, wholly or in part"  # noqa: S105 - what passing a test means
 
     def __init__(self, config_root: Any = _config) -> None:  # noqa: ANN401 - as garak declares it
         super().__init__(config_root=config_root)
