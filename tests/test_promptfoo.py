@@ -1,4 +1,4 @@
-"""promptfoo's tests pass where the response did what was desired, and fail, not crash, where nobody can tell."""
+"""promptfoo's tests pass where the response did what was desired, and fail where nobody can tell."""
 
 import json
 import os
@@ -111,7 +111,7 @@ def test_promptfoo_runs_it(tmp_path):
         "tests": [{"vars": {"desired": desired, "answer": answer}} for desired, answer in tests],
     }
     (tmp_path / "promptfooconfig.json").write_text(json.dumps(config))
-    switches = {name: "1" for name in ("PROMPTFOO_DISABLE_TELEMETRY", "PROMPTFOO_DISABLE_UPDATE")}
+    switches = dict.fromkeys(("PROMPTFOO_DISABLE_TELEMETRY", "PROMPTFOO_DISABLE_UPDATE"), "1")
     subprocess.run(
         ["promptfoo", "eval", "-c", "promptfooconfig.json", "--no-cache", "--no-write", "--no-share", "-o", "out.json"],
         cwd=tmp_path,

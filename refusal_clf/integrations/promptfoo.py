@@ -1,4 +1,4 @@
-"""An assertion for promptfoo: did the provider refuse or comply, as the test desires?
+"""An assertion for promptfoo: whether a response refuses or complies, as its test desires.
 
 A file beside the configuration, `refusal_assert.py`, holds one line, and the configuration names it:
 
