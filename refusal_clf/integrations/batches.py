@@ -1,6 +1,7 @@
-"""A batch of rows -> the same batch with verdict columns, for Spark, Hugging Face `datasets` and Ray Data.
+"""A batch of rows -> the same batch with verdict columns, for data frames, Spark, Hugging Face `datasets` and Ray Data.
 
 >>> scorer = BatchScorer.load()
+>>> scorer(frame)  # pandas, polars (also lazy), Arrow  # doctest: +SKIP
 >>> dataset.with_format("arrow").map(scorer, batched=True)  # Hugging Face datasets  # doctest: +SKIP
 >>> frame.mapInPandas(scorer, scorer.spark_schema(frame.schema))  # Spark  # doctest: +SKIP
 >>> dataset.map_batches(scorer, batch_format="pyarrow")  # Ray Data  # doctest: +SKIP
@@ -18,7 +19,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from refusal_clf.classifier import RefusalClassifier, TierChoice
-from refusal_clf.fields import FieldError, MissingFieldError, read_fields
+from refusal_clf.fields import (
+    HARNESS,
+    MESSAGES,
+    PROMPT,
+    RESPONSE,
+    FieldError,
+    MissingFieldError,
+    fold_names,
+    read_fields,
+)
 from refusal_clf.formats import Row
 from refusal_clf.reading import AUTO, check_suite, completion_from
 from refusal_clf.records import Completion, InputError, Verdict
@@ -27,6 +37,7 @@ from refusal_clf.suites import SuiteMetadata, place
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars as pl
     import pyarrow as pa
     from pyspark.sql.types import StructType
 
@@ -34,6 +45,8 @@ VERDICT_COLUMNS: Final = ("verdict", "p_noncompliance", "refusal", "p_refusal", 
 """What a batch gains: text, except for two floats (null where nothing was judged) and `flags`, a list of text."""
 
 _FLOATS: Final = frozenset({"p_noncompliance", "p_refusal"})
+_SYNONYMS: Final = {"prompt": {*PROMPT, *MESSAGES}, "response": {*RESPONSE, *HARNESS}, "subcategory": {"sub_category"}}
+"""What is not read where a column is named for a field."""
 _BATCH: Final = "batch"
 """What an error calls the file of rows that come from none."""
 
@@ -57,6 +70,8 @@ class BatchScorer:
         `fail`: an unusable row raises `InputError`. `skip`: it stays, and its verdict columns are null.
     prefix
         Put before the names of the verdict columns, for batches that have columns of these names.
+    named
+        Fields (`prompt`, `response`, `subcategory`) with the columns that hold them, where `load` was told.
     """
 
     model: str | None
@@ -68,6 +83,7 @@ class BatchScorer:
     on_error: Literal["fail", "skip"]
     threads: int | None
     prefix: str
+    named: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def load(
@@ -81,11 +97,15 @@ class BatchScorer:
         on_error: Literal["fail", "skip"] = "fail",
         threads: int | None = 1,
         prefix: str = "",
+        prompt: str | None = None,
+        response: str | None = None,
+        subcategory: str | None = None,
     ) -> BatchScorer:
         """Make a scorer and check its model, here rather than on a worker minutes later.
 
         The default of one thread suits frameworks that run a process on each processor; pass None where one process
-        has the machine to itself.
+        has the machine to itself. Columns named for the prompt, the response or the subcategory are read in place of
+        those that `fields` would find.
 
         Raises
         ------
@@ -95,7 +115,9 @@ class BatchScorer:
         forced = check_suite(suite, subset)
         name = None if model is None else str(model)
         sha256 = _classifier(name, threads, os.getpid()).sha256
-        return cls(name, sha256, tier, forced, subset, metadata, on_error, threads, prefix)
+        given = {"prompt": prompt, "response": response, "subcategory": subcategory}
+        named = tuple((field, column) for field, column in given.items() if column is not None)
+        return cls(name, sha256, tier, forced, subset, metadata, on_error, threads, prefix, named)
 
     @property
     def columns(self) -> dict[str, str]:
@@ -108,8 +130,9 @@ class BatchScorer:
         Parameters
         ----------
         batch
-            A pandas data frame, an Arrow table or record batch, a mapping of columns (lists or arrays), or an
-            iterator of these, which is answered by an iterator. Columns are found under the names of `fields`.
+            A pandas or polars data frame, an Arrow table or record batch, a mapping of columns (lists or arrays), or
+            an iterator of these, which is answered by an iterator. A lazy frame of polars stays lazy. Columns are found
+            under the names of `fields`, or those that `load` was told.
 
         Raises
         ------
@@ -123,6 +146,8 @@ class BatchScorer:
             return self._score_mapping(batch)
         if hasattr(batch, "to_pylist"):
             return self._score_arrow(batch)
+        if hasattr(batch, "with_columns"):
+            return self._score_polars(batch)
         return self._score_pandas(batch)
 
     def judge(self, rows: Iterable[Row], *, file: str = _BATCH, table: bool = True) -> list[Verdict | None]:
@@ -157,13 +182,23 @@ class BatchScorer:
 
     def _completion(self, row: Row, file: str, table: bool) -> Completion | None:
         try:
-            fields = read_fields(row.values)
+            fields = read_fields(self._renamed(row.values) if self.named else row.values)
         except FieldError as error:
             if self.on_error == "fail" or (table and isinstance(error, MissingFieldError)):
                 raise InputError(str(error), file=file, line=row.line) from error
             return None
         stem = stem_of(Path(file))
         return completion_from(place(fields, suite=self.suite, subset=self.subset, metadata=self.metadata, file=stem))
+
+    def _renamed(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a row with the named columns under their fields' names, and no other that would be read as these."""
+        unread = set().union(*(_SYNONYMS[field] for field, _ in self.named))
+        kept = {name: value for name, value in fold_names(row).items() if name not in unread}
+        for field, column in self.named:
+            if column not in row:
+                raise MissingFieldError(f"no column '{column}' for the {field} (found: {', '.join(map(str, row))})")
+            kept[field] = row[column]
+        return kept
 
     def check_free(self, names: Iterable[str], *, file: str = _BATCH, line: int | None = None) -> None:
         """Raise `InputError` if a verdict column would take the place of one of these."""
@@ -197,6 +232,19 @@ class BatchScorer:
             # Types are said, not inferred: in a batch without a single flag they would be null.
             batch = batch.append_column(pa.field(new, kind), pa.array(values, kind))
         return batch
+
+    def _score_polars(self, batch: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame | pl.LazyFrame:
+        import polars as pl
+
+        kinds = {name: pl.Float64() if name in _FLOATS else pl.String() for name in VERDICT_COLUMNS}
+        types: dict[str, Any] = {new: kinds[name] for new, name in self.columns.items()}
+        types[f"{self.prefix}flags"] = pl.List(pl.String)
+        if isinstance(batch, pl.LazyFrame):
+            schema = batch.collect_schema()
+            self.check_free(schema.names())
+            return batch.map_batches(self, schema={**schema, **types}, streamable=True)
+        scores = self._score(batch.columns, batch.iter_rows(named=True))
+        return batch.with_columns(pl.Series(new, values, types[new]) for new, values in scores.items())
 
     def _score_pandas(self, batch: pd.DataFrame) -> pd.DataFrame:
         import pandas as pd
