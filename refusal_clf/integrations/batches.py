@@ -162,15 +162,26 @@ class BatchScorer:
         table
             Whether all rows have the same columns, so that one without a response column is an error at any rate.
         """
-        completions = [self._completion(row, file, table) for row in rows]
+        completions = [self.read(row, file=file, table=table) for row in rows]
+        verdicts = self.classifier.stream((one for one in completions if one is not None), tier=self.tier)
+        return [None if one is None else next(verdicts) for one in completions]
+
+    @property
+    def classifier(self) -> RefusalClassifier:
+        """The classifier of this process.
+
+        Raises
+        ------
+        InputError
+            If it is not the one that `load` saw.
+        """
         classifier = _classifier(self.model, self.threads, os.getpid())
         if classifier.sha256 != self.sha256:
             raise InputError(
                 f"the model {classifier.name} of this worker has sha256 {classifier.sha256[:12]} and not "
                 f"{self.sha256[:12]}: install the same refusal-clf everywhere"
             )
-        verdicts = classifier.stream((one for one in completions if one is not None), tier=self.tier)
-        return [None if one is None else next(verdicts) for one in completions]
+        return classifier
 
     def spark_schema(self, schema: StructType) -> StructType:
         """Return what `mapInPandas` needs to know: the schema of a Spark frame with the verdict columns."""
@@ -180,7 +191,8 @@ class BatchScorer:
         types["flags"] = ArrayType(StringType())
         return StructType([*schema.fields, *(StructField(new, types[name]) for new, name in self.columns.items())])
 
-    def _completion(self, row: Row, file: str, table: bool) -> Completion | None:
+    def read(self, row: Row, *, file: str = _BATCH, table: bool = True) -> Completion | None:
+        """Return a row as a completion, None if `on_error` skips it; the parameters are those of `judge`."""
         try:
             fields = read_fields(self._renamed(row.values) if self.named else row.values)
         except FieldError as error:
@@ -211,22 +223,20 @@ class BatchScorer:
         found = {} if verdict is None else verdict.to_dict()
         return {new: found.get(name) for new, name in self.columns.items()}
 
-    def _score(self, names: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    def _score(self, batch: Any) -> dict[str, list[Any]]:  # noqa: ANN401
         """Return the new columns."""
-        self.check_free(names)
-        verdicts = self.judge(Row(number, dict(row), "") for number, row in enumerate(rows, start=1))
+        self.check_free(map(str, _names(batch)))
+        verdicts = self.judge(rows_of(batch))
         found = [self.fields_of(verdict) for verdict in verdicts]
         return {new: [one[new] for one in found] for new in self.columns}
 
     def _score_mapping(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        columns = {name: [_plain(value) for value in values] for name, values in batch.items()}
-        rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
-        return {**batch, **self._score(columns, rows)}
+        return {**batch, **self._score(batch)}
 
     def _score_arrow(self, batch: pa.Table) -> pa.Table:
         import pyarrow as pa
 
-        for new, values in self._score(batch.column_names, batch.to_pylist()).items():
+        for new, values in self._score(batch).items():
             name = self.columns[new]
             kind = pa.float64() if name in _FLOATS else pa.list_(pa.string()) if name == "flags" else pa.string()
             # Types are said, not inferred: in a batch without a single flag they would be null.
@@ -243,20 +253,39 @@ class BatchScorer:
             schema = batch.collect_schema()
             self.check_free(schema.names())
             return batch.map_batches(self, schema={**schema, **types}, streamable=True)
-        scores = self._score(batch.columns, batch.iter_rows(named=True))
-        return batch.with_columns(pl.Series(new, values, types[new]) for new, values in scores.items())
+        return batch.with_columns(pl.Series(new, values, types[new]) for new, values in self._score(batch).items())
 
     def _score_pandas(self, batch: pd.DataFrame) -> pd.DataFrame:
         import pandas as pd
 
-        names = [str(name) for name in batch.columns]
-        rows = ({str(name): _plain(value) for name, value in row.items()} for row in batch.to_dict("records"))
         return batch.assign(
             **{
                 new: pd.Series(values, batch.index, "float64" if self.columns[new] in _FLOATS else "object")
-                for new, values in self._score(names, rows).items()
+                for new, values in self._score(batch).items()
             }
         )
+
+
+def rows_of(batch: Any) -> Iterator[Row]:  # noqa: ANN401
+    """Yield the rows of any kind of batch that `BatchScorer` takes, numbered from 1."""
+    rows: Iterable[Mapping[Any, Any]]
+    if isinstance(batch, Mapping):
+        rows = (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
+    elif hasattr(batch, "to_pylist"):
+        rows = batch.to_pylist()
+    elif hasattr(batch, "iter_rows"):
+        rows = batch.iter_rows(named=True)
+    else:
+        rows = batch.to_dict("records")
+    for number, row in enumerate(rows, start=1):
+        yield Row(number, {str(name): _plain(value) for name, value in row.items()}, "")
+
+
+def _names(batch: Any) -> Iterable[Any]:  # noqa: ANN401
+    if isinstance(batch, Mapping):
+        return batch
+    names: Iterable[Any] = batch.column_names if hasattr(batch, "column_names") else batch.columns
+    return names
 
 
 @lru_cache(maxsize=4)
