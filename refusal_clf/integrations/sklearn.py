@@ -147,11 +147,10 @@ class RefusalEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         values = np.asarray(X, dtype=object)
         if values.ndim not in (1, 2) or (values.ndim == 2 and values.shape[1] not in (1, 2)):
             raise ValueError(f"X has the shape {values.shape}, neither (n,) of responses nor (n, 2) with their prompts")
-        columns = values.reshape(len(values), -1).tolist()
-        pairs = [tuple(_text(value, number) for value in row) for number, row in enumerate(columns)]
-        return _some([Completion(response=pair[-1], prompt="" if len(pair) == 1 else pair[0]) for pair in pairs]), (
-            1 if values.ndim == 1 else values.shape[1]
-        )
+        width = 1 if values.ndim == 1 else values.shape[1]
+        cells = values.reshape(len(values), width).tolist()
+        pairs = [[_text(value, number) for value in row] for number, row in enumerate(cells)]
+        return _some([Completion("" if width == 1 else pair[0], pair[-1]) for pair in pairs]), width
 
     def _features(self, texts: list[Completion]) -> NDArray[np.float64]:
         classifier = BatchScorer.load(self.model, threads=self.threads).classifier
