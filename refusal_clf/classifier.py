@@ -120,6 +120,23 @@ class RefusalClassifier:
         InputError
             If the tier is unknown.
         """
+        for completion, text, answer in self._answered(completions, tier):
+            yield _empty(completion, text) if answer is None else self._verdict(completion, text, answer)
+
+    def probabilities(self, completions: Iterable[Completion], *, tier: TierChoice = "auto") -> NDArray[np.float32]:
+        """Return calibrated probabilities, shape (completions, 6): of `VERDICTS`, then of `REFUSAL_CLASSES`.
+
+        What `stream` rounds and decides by. Each half of a row adds up to 1; an empty response's are NaN.
+        """
+        unknown = np.full(_N_VERDICTS + len(REFUSAL_CLASSES), np.nan, np.float32)
+        rows = [
+            unknown if answer is None else np.concatenate((answer.verdict, answer.refusal))
+            for _, _, answer in self._answered(completions, tier)
+        ]
+        return np.array(rows, np.float32).reshape(-1, len(unknown))
+
+    def _answered(self, completions: Iterable[Completion], tier: TierChoice) -> Iterator[_Answered]:
+        """Yield each completion with its text and answer, in order; see `stream`."""
         if tier not in get_args(TierChoice):
             raise InputError(f"unknown tier {tier!r} (known: {', '.join(get_args(TierChoice))})")
         source = _chunks(completions)
@@ -162,16 +179,15 @@ class RefusalClassifier:
             answer.tier, answer.truncated = "full", pieces.truncated
         return _Chunk(completions, texts, answers_of, [new[row][1] for row in rows], lexical[rows], pending)
 
-    def _finish(self, chunk: _Chunk) -> Iterator[Verdict]:
-        """Wait for the encoder, and make verdicts of its answers."""
+    def _finish(self, chunk: _Chunk) -> Iterator[_Answered]:
+        """Wait for the encoder, and complete the answers that it was asked for."""
         if chunk.pending is not None:
             raw = chunk.pending.result()
             verdicts = self.config.verdict.full.probabilities(raw[:, :_N_VERDICTS], chunk.lexical[:, :_N_VERDICTS])
             refusals = self.config.refusal.full.probabilities(raw[:, _N_VERDICTS:], chunk.lexical[:, _N_VERDICTS:])
             for asked, verdict, refusal in zip(chunk.asked, verdicts, refusals, strict=True):
                 asked.verdict, asked.refusal = verdict, refusal
-        for completion, text, answer in zip(chunk.completions, chunk.texts, chunk.answers, strict=True):
-            yield _empty(completion, text) if answer is None else self._verdict(completion, text, answer)
+        yield from zip(chunk.completions, chunk.texts, chunk.answers, strict=True)
 
     def _to_encoder(
         self, verdicts: NDArray[np.float32], refusals: NDArray[np.float32], tier: TierChoice
@@ -226,6 +242,9 @@ class _Answer:
     refusal: NDArray[np.float32] = field(init=False)
     tier: Tier = "fast"
     truncated: bool = False
+
+
+_Answered = tuple[Completion, Prepared, _Answer | None]
 
 
 @dataclass(frozen=True, slots=True)

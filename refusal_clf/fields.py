@@ -22,7 +22,7 @@ RESPONSE: Final = (
     "answer", "text",
 )  # fmt: skip
 MESSAGES: Final = ("messages", "conversation", "conversations")
-_HARNESS: Final = ("filtered_resps", "resps")
+HARNESS: Final = ("filtered_resps", "resps")
 _METADATA: Final = {
     "id": ("id", "doc_id", "idx", "index", "prompt_id"),
     "suite": ("suite", "dataset", "task", "benchmark"),
@@ -82,7 +82,7 @@ def read_fields(row: Mapping[str, Any], *, need_response: bool = True) -> Fields
         If the response is missing, or it or the prompt is a number, a boolean or an object.
     """
     folded = fold_names(row)
-    harness = any(name in folded for name in _HARNESS)
+    harness = any(name in folded for name in HARNESS)
     # A task's own fields (its id, category, prompt) stand inside `doc` in lm-evaluation-harness samples.
     doc = _object(folded.get("doc")) if harness else {}
     nested = [_object(folded.get(name)) for name in _NESTED]
@@ -164,7 +164,7 @@ def _response(folded: Mapping[str, Any]) -> str | None:
 
 def _harness_response(folded: Mapping[str, Any]) -> str:
     """Return the first generation of an lm-evaluation-harness sample."""
-    name = next((name for name in _HARNESS if folded.get(name) not in (None, [])), _HARNESS[0])
+    name = next((name for name in HARNESS if folded.get(name) not in (None, [])), HARNESS[0])
     value = folded.get(name)
     while isinstance(value, list) and value and isinstance(value[0], list | str) and not isinstance(value, str):
         value = value[0]

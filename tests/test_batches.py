@@ -65,6 +65,27 @@ class TestKindsOfBatches:
     def test_a_record_batch_stays_one(self, scorer, rows):
         assert isinstance(scorer(pa.RecordBatch.from_pylist(rows[:2])), pa.RecordBatch)
 
+    def test_a_polars_frame_keeps_its_columns_and_order(self, scorer, rows, expected):
+        pl = pytest.importorskip("polars", reason="needs the extra `polars`")
+        frame = pl.DataFrame(rows)
+        scored = scorer(frame)
+        assert scored.select(frame.columns).equals(frame)
+        assert scored.select(VERDICT_COLUMNS).to_dicts() == expected
+
+    def test_a_lazy_polars_frame_stays_lazy_and_knows_its_columns(self, scorer, rows, expected):
+        pl = pytest.importorskip("polars", reason="needs the extra `polars`")
+        lazy = scorer(pl.LazyFrame(rows))
+        assert isinstance(lazy, pl.LazyFrame)
+        kinds = {name: pl.Float64() if name.startswith("p_") else pl.String() for name in VERDICT_COLUMNS}
+        types = lazy.collect_schema()
+        assert {name: types[name] for name in VERDICT_COLUMNS} == {**kinds, "flags": pl.List(pl.String)}
+        for engine in ("in-memory", "streaming"):
+            assert lazy.select(VERDICT_COLUMNS).collect(engine=engine).to_dicts() == expected
+        empty = scorer(pl.LazyFrame(rows).limit(0)).collect()
+        assert empty.schema == types
+        with pytest.raises(InputError, match="has a column 'flags' already"):
+            scorer(lazy)
+
     @pytest.mark.parametrize("kind", [list, np.array], ids=["lists", "arrays"])
     def test_a_mapping_of_columns_keeps_them(self, scorer, rows, expected, kind):
         columns = {name: kind(values) for name, values in columns_of(rows).items()}
@@ -115,6 +136,34 @@ class TestRows:
             pa.table({"messages": [chat]}).to_pandas(),
         ):
             assert scorer(batch)["p_refusal"].tolist() == plain["p_refusal"]
+
+    def test_columns_that_are_named_are_read_and_no_others(self, model_dir, scorer):
+        named = BatchScorer.load(model_dir, tier="fast", prompt="Q", response="gpt-4 says", subcategory="rubric")
+        asked = {
+            "prompt": ["Another question"],
+            "Q": ["Who are you?"],
+            "response": ["Something else."],
+            "gpt-4 says": ["I can't tell you that."],
+            "messages": [[{"role": "assistant", "content": "And more."}]],
+            "resps": [["And more."]],
+            "rubric": ["underspecified"],
+            "sub_category": ["privacy violations"],
+        }
+        plain = {"prompt": asked["Q"], "response": asked["gpt-4 says"], "subcategory": asked["rubric"]}
+        scores = scorer(plain)
+        assert {name: named(asked)[name] for name in VERDICT_COLUMNS} == {
+            name: scores[name] for name in VERDICT_COLUMNS
+        }
+
+    def test_nothing_stands_in_for_a_named_column_without_a_value(self, model_dir):
+        named = BatchScorer.load(model_dir, tier="fast", response="ours")
+        batch = {"prompt": ["Who are you?"], "theirs": ["A machine."], "output": ["A machine."], "ours": [None]}
+        assert named(batch)["flags"] == [["empty"]]
+
+    def test_a_named_column_that_is_not_there_is_an_error_that_skipping_does_not_hide(self, model_dir):
+        named = BatchScorer.load(model_dir, tier="fast", response="ours", on_error="skip")
+        with pytest.raises(InputError, match=r"no column 'ours' for the response \(found: prompt, response\)"):
+            named({"prompt": ["Who are you?"], "response": ["A machine."]})
 
     @pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT], ids=["None", "nan", "NA", "NaT"])
     def test_every_kind_of_missing_is_an_empty_response(self, scorer, missing):
