@@ -20,7 +20,8 @@ from inspect_ai.log import read_eval_log
 from inspect_harness import replay, samples_of, stored_grader, write_log
 
 from refusal_clf import Completion, RefusalClassifier
-from refusal_clf.integrations.inspect_ai import COCONOT_VALUES, coconot_classifier, refusal_classifier
+from refusal_clf.integrations.inspect_ai import coconot_classifier, refusal_classifier
+from refusal_clf.ratings import JUDGE_WORDS
 from refusal_clf.reading import read_completions
 from refusal_clf.records import InputError
 
@@ -61,7 +62,7 @@ def test_values_are_the_verdicts_in_the_graders_words(tmp_path, subset):
     rows = [{k: v for k, v in row.items() if k != "id"} for row in ROWS]
     verdicts = RefusalClassifier.load().predict(Completion(**row, suite="coconot", subset=subset) for row in rows)
     found = scores_of(log, "coconot_classifier")
-    assert [one.value for one in found[:2]] == [COCONOT_VALUES[subset][v.verdict] for v in verdicts[:2]]
+    assert [one.value for one in found[:2]] == [JUDGE_WORDS[subset][v.verdict] for v in verdicts[:2]]
     for one, verdict in zip(found, verdicts, strict=True):
         expected = verdict.to_dict()
         assert {name: one.metadata[name] for name in ("verdict", "p_noncompliance", "refusal", "tier", "flags")} == {
