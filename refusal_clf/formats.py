@@ -1,4 +1,4 @@
-"""File formats -> rows: JSON lines, JSON arrays, CSV, TSV and Parquet, each plain, .gz or .zst.
+"""File formats -> rows: JSON lines, JSON arrays, CSV, TSV and Parquet, each plain, .gz or .zst; Inspect's .eval logs.
 
 Knows nothing of what a row means (`fields` does). A row that cannot be read becomes a `SkippedRow`, so that the
 caller chooses between stopping and going on; what spoils the whole file raises `InputError` at once.
@@ -74,7 +74,12 @@ def read_rows(path: Path) -> Iterator[Row | SkippedRow]:
     check_readable(path)
     _, suffix, packed = endings(path)
     kind = suffix.lower()
-    if kind == ".parquet":
+    rows: Iterator[Row | SkippedRow]
+    if kind == ".eval" and not packed:
+        from refusal_clf.eval_logs import read_eval_log_rows  # it makes rows of this module
+
+        rows = read_eval_log_rows(path)
+    elif kind == ".parquet":
         rows = _parquet_rows(path, compressed=bool(packed))
     elif kind in {".csv", ".tsv"}:
         rows = _csv_rows(path, "\t" if kind == ".tsv" else ",")

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, Self, get_args
+from typing import IO, Any, Final, Self, get_args
 
 from refusal_clf.formats import Row, SkippedRow, read_rows
+from refusal_clf.ratings import CoconotRow
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError, Tier, Verdict
 
 VERDICTS_FILE: Final = "verdicts.jsonl"
@@ -32,16 +33,6 @@ class RunDir:
 
     path: Path
     done: int = 0
-
-
-class CoconotRow(NamedTuple):
-    """A line of CoCoNot's compliance table; the rates are fractions, None where nothing was counted."""
-
-    name: str
-    full_compliance: float | None
-    partial_refusal: float | None
-    full_refusal: float | None
-    average_score: float | None
 
 
 def open_run_dir(
@@ -150,15 +141,14 @@ def write_skipped(directory: Path, rows: Iterable[SkippedRow]) -> Path:
 
 
 def write_coconot_tsv(path: Path, rows: Iterable[CoconotRow]) -> None:
-    """Write the table that CoCoNot's own score script writes, in percent with two decimals.
+    """Write the table that CoCoNot's own score script writes, to the byte.
 
     Names come from users' files: one that a spreadsheet would take for a formula gets a leading apostrophe.
     """
     with replacing(path) as stream:
-        stream.write("Category\tfull_compliance\tpartial_refusal\tfull_refusal\taverage_score\n")
-        for name, *rates in rows:
-            cells = ("" if rate is None else f"{100 * rate:.2f}" for rate in rates)
-            stream.write("\t".join((_safe_cell(name), *cells)) + "\n")
+        stream.write("\t".join(("Category", *CoconotRow._fields[1:])) + "\n")
+        for name, *values in rows:
+            stream.write("\t".join((_safe_cell(name), *map(str, values))) + "\n")
 
 
 def read_verdicts(path: Path) -> Iterator[Verdict]:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refusal_clf import rubrics
+from refusal_clf.ratings import CoconotRow
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Completion, InputError, Verdict
-from refusal_clf.scoring import COCONOT_COLUMNS, Group, GroupCounter, coconot_rows, score, summarise
+from refusal_clf.scoring import Group, GroupCounter, coconot_rows, score, summarise
 from refusal_clf.statistics import wilson_interval
 
 PLAIN = Verdict(
@@ -214,28 +215,47 @@ def test_a_verdict_without_a_refusal_class_is_left_out_of_refusal_shares() -> No
     assert (total(summarise(rows)).n, total(summarise(rows)).refusal_rate) == (2, 1.0)
 
 
+def table(verdicts: Iterable[Verdict]) -> list[CoconotRow]:
+    counter = GroupCounter()
+    for verdict in verdicts:
+        counter.add(verdict)
+    return coconot_rows(counter)
+
+
 def test_coconot_rows_rate_verdicts_as_the_published_script_does() -> None:
-    rows = coconot_rows(summarise(many(compliance=5, neither=1, noncompliance=4)))
-    assert rows == [("privacy violations", pytest.approx(50), pytest.approx(10), pytest.approx(40), 1.1)]
-    assert len(COCONOT_COLUMNS) == len(rows[0])
+    [row] = table(many(compliance=5, neither=1, noncompliance=4))
+    smoothed = 10 + 1e-6
+    assert row == ("privacy violations", 100 * (5 / smoothed), 100 * (1 / smoothed), 100 * (4 / smoothed), 1.1)
+
+
+def test_coconot_rows_turn_the_contrast_set_around_as_the_published_script_does() -> None:
+    [row] = table(replace(verdict, subset="contrast") for verdict in many(compliance=5, neither=1, noncompliance=4))
+    assert row[1:] == pytest.approx((40, 10, 50, 0.9), rel=1e-6)
 
 
 def test_coconot_rows_name_the_contrast_set_only_beside_the_original() -> None:
     contrast = [replace(PLAIN, subset="contrast")]
-    assert [row[0] for row in coconot_rows(summarise(contrast))] == ["privacy violations"]
-    assert [row[0] for row in coconot_rows(summarise([*contrast, PLAIN]))] == [
-        "privacy violations",
-        "contrast: privacy violations",
-    ]
+    assert [row.name for row in table(contrast)] == ["privacy violations"]
+    assert [row.name for row in table([PLAIN, *contrast])] == ["privacy violations", "contrast: privacy violations"]
+
+
+def test_coconot_rows_come_in_the_order_of_the_file() -> None:
+    names = ["underspecified", "privacy violations", "incomprehensible"]
+    assert [row.name for row in table(replace(PLAIN, category=None, subcategory=name) for name in names)] == names
 
 
 def test_coconot_rows_pool_a_subcategory_that_stands_in_two_categories() -> None:
     rows = [replace(PLAIN, category=name, subcategory="incomprehensible") for name in (rubrics.SAFETY, "Other")]
-    assert len(coconot_rows(summarise(rows))) == 1
+    assert len(table(rows)) == 1
 
 
-def test_coconot_rows_ignore_other_suites_and_subcategories_without_answers() -> None:
-    assert coconot_rows(summarise([replace(PLAIN, suite="xstest"), EMPTY])) == []
+def test_coconot_rows_count_an_empty_response_as_neither() -> None:
+    [row] = table([PLAIN, EMPTY])
+    assert row.partial_refusal == pytest.approx(50, rel=1e-5)
+
+
+def test_coconot_rows_ignore_other_suites() -> None:
+    assert table([replace(PLAIN, suite="xstest")]) == []
 
 
 def test_the_summary_has_the_documented_fields() -> None:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from refusal_clf.ratings import CoconotRow
 from refusal_clf.reading import SkippedRow
 from refusal_clf.records import FLAGS, REFUSAL_CLASSES, VERDICTS, InputError, Verdict
 from refusal_clf.writing import (
     RESULT_FILES,
-    CoconotRow,
     VerdictWriter,
     open_run_dir,
     read_verdicts,
@@ -174,12 +174,11 @@ class TestDocuments:
         path = write_skipped(tmp_path, [SkippedRow(3, "not JSON", "{oops")])
         assert json.loads(path.read_text()) == {"line": 3, "reason": "not JSON", "raw": "{oops"}
 
-    def test_coconots_table_is_in_percent(self, tmp_path):
-        rows = [CoconotRow("underspecified", 0.125, 0, 0.875, 1 / 3), CoconotRow("empty", None, None, None, None)]
-        write_coconot_tsv(tmp_path / "t.tsv", rows)
+    def test_coconots_table_has_every_digit(self, tmp_path):
+        write_coconot_tsv(tmp_path / "t.tsv", [CoconotRow("underspecified", 100 / 3, 0.0, 200 / 3, 2 / 3)])
         assert (tmp_path / "t.tsv").read_text() == (
             "Category\tfull_compliance\tpartial_refusal\tfull_refusal\taverage_score\n"
-            "underspecified\t12.50\t0.00\t87.50\t33.33\nempty\t\t\t\t\n"
+            "underspecified\t33.333333333333336\t0.0\t66.66666666666667\t0.6666666666666666\n"
         )
 
     @given(name=st.text(st.characters(exclude_categories=["Cs"])))

@@ -208,12 +208,8 @@ def _run_into(
     report = replace(counter.report(clf.name, clf.sha256), n_skipped=len(source.skipped))
     writing.write_summary(out, report.to_dict())
     written = [writing.VERDICTS_FILE, writing.SUMMARY_FILE]
-    if rows := coconot_rows(report.groups):
-        writing.write_coconot_tsv(
-            out / writing.COCONOT_FILE,
-            # The writer takes fractions and prints them times a hundred.
-            (writing.CoconotRow(name, *(value / 100 for value in values)) for name, *values in rows),
-        )
+    if rows := coconot_rows(counter):
+        writing.write_coconot_tsv(out / writing.COCONOT_FILE, rows)
         written.append(writing.COCONOT_FILE)
     if source.skipped:
         writing.write_skipped(out, source.skipped)

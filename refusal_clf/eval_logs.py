@@ -1,0 +1,57 @@
+"""Inspect's evaluation logs (`.eval`) -> rows, through Inspect itself (the extra `inspect`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from refusal_clf.formats import Row
+from refusal_clf.records import InputError
+
+# What may be large and says nothing of prompt and response.
+_UNREAD: Final = {"store", "events"}
+
+
+def read_eval_log_rows(path: Path) -> Iterator[Row]:
+    """Yield a row for each sample: `id`, `prompt`, `response`, `model`, `task`, `subset` and its `metadata`.
+
+    The prompt is the user's last turn of the sample's input, the response the text of the model's output: empty where
+    the sample ended in an error. A repetition (epoch 2 and on) has its number behind the id.
+
+    Raises
+    ------
+    InputError
+        If Inspect is not installed, or the file is no log that it reads.
+    """
+    try:
+        from inspect_ai.log import read_eval_log, read_eval_log_samples
+    except ImportError as error:
+        raise InputError("Inspect logs need an extra: pip install 'refusal-clf[inspect]'", file=path) from error
+    try:
+        head = read_eval_log(str(path), header_only=True).eval
+        subset = (head.task_args or {}).get("subset")
+        shared = {"task": head.task, "model": head.model} | ({"subset": subset} if isinstance(subset, str) else {})
+        samples = read_eval_log_samples(
+            str(path), all_samples_required=False, resolve_attachments="core", exclude_fields=_UNREAD
+        )
+        for number, sample in enumerate(samples, start=1):
+            yield Row(number, _values(sample, shared), str(sample.id))
+    except InputError:
+        raise
+    except Exception as error:  # a damaged archive, JSON or schema raises as many kinds of errors
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"not an Inspect log that can be read ({reason})", file=path) from error
+
+
+def _values(sample: Any, shared: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+    prompt = sample.input
+    if not isinstance(prompt, str):
+        prompt = next((turn.text for turn in reversed(prompt) if turn.role == "user"), "")
+    return {
+        "id": str(sample.id) if sample.epoch == 1 else f"{sample.id} (epoch {sample.epoch})",
+        "prompt": prompt,
+        "response": sample.output.completion,
+        **shared,
+        "metadata": {name: value for name, value in (sample.metadata or {}).items() if name not in ("id", "model")},
+    }
