@@ -36,7 +36,7 @@ def _classify(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]", help="Completions, in any format that `score` reads; - is stdin.", show_default=False
+            metavar="FILE", help="Completions, in any format that `score` reads; - is stdin.", show_default=False
         ),
     ] = None,
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="What the model was asked.")] = None,
