@@ -121,8 +121,8 @@ async def _run(
         before = store.spent(keys)
         if plan.max_cost is not None and plan.price is not None and plan.price.cost(1, 1) > 0 and before.unpriced:
             raise InputError(
-                f"{before.unpriced:,} calls of earlier runs were stored without a price, so that --max-cost cannot count"
-                " them: give --max-calls, or another --store",
+                f"{before.unpriced:,} calls of earlier runs were stored without a price, so that --max-cost cannot"
+                " count them: give --max-calls, or another --store",
                 file=plan.store,
             )
         budget = Budget(plan.max_calls, plan.max_cost, before.calls, before.cost)
