@@ -22,6 +22,9 @@ from refusal_clf.streams import check_readable, endings, name_of, peek, read_chu
 MAX_DOCUMENT_BYTES: Final = 512 * 2**20
 """The largest JSON array that is read; it must be held in memory, unlike every other format."""
 
+ENDINGS: Final = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+"""What the names of files of completions end in, but for .gz and .zst; any other ending is read as JSON lines."""
+
 _PARQUET_BATCH: Final = 512
 _RAW_CHARS: Final = 200
 _SPACE: Final = re.compile(r"\s*")
@@ -56,6 +59,11 @@ def skipped(line: int, reason: str, raw: str) -> SkippedRow:
 def is_table(path: Path) -> bool:
     """Say whether every row of the file has the same columns (CSV, TSV, Parquet)."""
     return endings(path)[1].lower() in {".csv", ".tsv", ".parquet"}
+
+
+def is_completions_name(name: str) -> bool:
+    """Say whether a file in a folder is taken for completions: by its ending, and unless it is hidden or set aside."""
+    return not name.startswith((".", "_")) and endings(Path(name))[1].lower() in ENDINGS
 
 
 def read_rows(path: Path) -> Iterator[Row | SkippedRow]:

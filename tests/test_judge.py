@@ -566,6 +566,36 @@ def test_answers_that_were_cut_are_asked_for_again_where_there_is_more_room(comp
     assert (summary["labelled"], summary["unscored"], summary["answers_of_this_run"]) == (12, 0, 1)
 
 
+@pytest.mark.parametrize("reason", ["length", "model_length"])
+def test_answers_that_the_context_window_cut_are_not_asked_for_on_every_run(completions: Path, reason: str) -> None:
+    def behaviour(_: int, body: dict[str, Any]) -> Reply:
+        choice = {"index": 0, "finish_reason": reason, "message": {"role": "assistant", "content": "Well,"}}
+        cut = completion("", completion_tokens=7, choices=[choice])  # far fewer than were asked for
+        return Reply(cut) if "r0" in body["messages"][1]["content"] else labelled()
+
+    with serving(behaviour) as server:
+        first = facts(judge(server, completions))
+        asked = len(server.requests)
+        assert (first["unscored"], first["labelled"]) == (1, len(ROWS) - 1)
+        again = facts(judge(server, completions))
+        assert (len(server.requests), again["unscored"]) == (asked, 1)
+        facts(judge(server, completions, "--max-tokens", "2048"))  # there may be room now
+        assert len(server.requests) == asked + 2
+
+
+def test_a_limit_on_cost_is_refused_where_earlier_calls_have_no_price(completions: Path) -> None:
+    free = completions.with_name("free.json")
+    free.write_text(json.dumps({"models": {MODEL: {"input": 0, "output": 0}}}), encoding="utf-8")
+    with serving(lambda *_: labelled()) as server:
+        facts(judge(server, completions, "--max-calls", "3"))
+        assert_one_error(
+            judge(server, completions, "--max-cost", "1", "--prices", priced(completions)),
+            "3 calls of earlier runs were stored without a price.*--max-calls",
+        )
+        assert len(server.requests) == 3
+        assert facts(judge(server, completions, "--max-cost", "1", "--prices", free))["labelled"] == len(ROWS)
+
+
 def test_a_judge_whose_answers_are_all_cut_is_told_so(tmp_path: Path) -> None:
     rows = [ROWS[0] | {"id": str(n), "response": f"No. {n}"} for n in range(20)]
     choice = {"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": ""}}

@@ -32,7 +32,7 @@ def test_everything_of_an_answer_is_kept(tmp_path: Path) -> None:
         "id": 1, "key": "k", "judge": "judge", "prompt_version": "1", "rubric": "ours 1", "attempt": 1,
         "state": "answered", "answer": "Fine.\n<label>x</label>", "finish_reason": "stop",
         "answered_by": "gpt-4o-2024", "prompt_tokens": 100, "completion_tokens": 20, "seconds": 1.5, "cost": 0.25,
-        "reason": None, "batch": None,
+        "reason": None, "batch": None, "max_tokens": None,
     }  # fmt: skip
 
 
@@ -48,6 +48,19 @@ def test_a_call_that_was_open_when_a_run_ended_counts_as_the_most_it_can_cost(tm
         assert (spent.calls, spent.lost, spent.prompt_tokens, spent.completion_tokens) == (2, 1, 7, 3)
         assert spent.cost == pytest.approx(0.6)
         assert store.answers({"a", "b", "c"}) == {"c": [Answer("x", prompt_tokens=7, completion_tokens=3)]}
+
+
+def test_a_store_of_the_first_layout_is_used_on(tmp_path: Path) -> None:
+    file = tmp_path / "s.sqlite"
+    with opened(file) as store:
+        store.answered(store.begin(Call("k", 1, 0.5)), Answer("x"), 0.25)
+    old = sqlite3.connect(file)
+    old.executescript("ALTER TABLE calls DROP COLUMN max_tokens; PRAGMA user_version = 1;")
+    old.close()
+    with opened(file) as store:
+        assert store.answers({"k"}) == {"k": [Answer("x")]}
+        store.answered(store.begin(Call("k", 2, 0.5, 64)), Answer("y"), 0.25)
+        assert store.answers({"k"})["k"][1] == Answer("y", max_tokens=64)
 
 
 def test_a_batch_that_cannot_be_collected_counts_as_the_most_it_can_cost(tmp_path: Path) -> None:

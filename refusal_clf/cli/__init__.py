@@ -6,12 +6,16 @@ import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
-from typing import Annotated, Final, NoReturn
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
+import typer.main
 
 from refusal_clf import __version__
 from refusal_clf.cli import calibrate, check, classify, data, distil, evaluate, export, info, judge, plan, score, train
+from refusal_clf.cli.configuration import Configuration, load
+from refusal_clf.cli.variables import name_variables
 from refusal_clf.records import InputError
 
 PROGRAM: Final = "refusal-clf"
@@ -21,6 +25,8 @@ UNUSABLE: Final = 2
 _INTERNAL: Final = 70  # EX_SOFTWARE of sysexits.h: 1 must go on meaning that the gate of `check` failed
 _INTERRUPTED: Final = 130
 _BROKEN_PIPE: Final = 141
+_COMPLETION: Final = "_REFUSAL_CLF_COMPLETE"
+"""Set by the shells' completion scripts."""
 
 # Typer may carry its own copy of click, so that the class is reached through what Typer exports of it:
 # BadParameter, UsageError, ClickException.
@@ -29,7 +35,6 @@ _ClickException: Final[type] = typer.BadParameter.__mro__[2]
 app = typer.Typer(
     name=PROGRAM,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,  # its tracebacks show local variables: other people's prompts and responses
 )
@@ -58,6 +63,13 @@ for _command in (score, classify, check, judge, calibrate, plan, train, evaluate
     _command.register(app)
 
 
+def command() -> Any:  # noqa: ANN401  # a click group, of whichever copy of click Typer carries
+    """Return the command line as click sees it, every option with its variable."""
+    group = typer.main.get_command(app)
+    name_variables(group)
+    return group
+
+
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 success, 1 a failed gate, 2 unusable input or arguments.
 
@@ -76,7 +88,15 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             stream.reconfigure(errors="replace")  # an arrow that a terminal's encoding lacks must not stop a run
     arguments = [argument for argument in given[:end] if argument != "--debug"] + given[end:]
     try:
-        code = app(arguments or ["--help"], prog_name=PROGRAM, standalone_mode=False)
+        group = command()
+        settings = _configuration(group, arguments)
+        code = group.main(
+            arguments or ["--help"],
+            prog_name=PROGRAM,
+            standalone_mode=False,
+            default_map=settings.defaults if settings else None,
+            obj=settings,
+        )
         sys.stdout.flush()
     except InputError as error:
         if debug:
@@ -84,10 +104,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         _fail(str(error), UNUSABLE)
     except BrokenPipeError:
         _discard_output()
-    except SystemExit as error:  # how Typer ends a broken pipe
-        if not isinstance(error.__context__, BrokenPipeError):
-            raise
-        _discard_output()
+    except SystemExit as error:  # how Typer ends a broken pipe, and completion
+        if isinstance(error.__context__, BrokenPipeError):
+            _discard_output()
+        sys.exit(UNUSABLE if error.code == 1 else error.code)  # a shell that it does not know
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(_INTERRUPTED)
     except Exception as error:
@@ -104,6 +124,13 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _configuration(group: Any, arguments: Sequence[str]) -> Configuration | None:  # noqa: ANN401
+    """Return the file's settings; none where no command runs: help must work whatever a file holds."""
+    if not arguments or arguments[0].startswith("-") or "--help" in arguments or _COMPLETION in os.environ:
+        return None
+    return load(group, Path.cwd())
+
+
 def _fail(message: str, code: int) -> NoReturn:
     """Print one line, whatever the message holds, and exit."""
     from refusal_clf.report.escaping import printable
@@ -114,9 +141,17 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def _usage_message(error: Exception) -> str:
+    """Say what is wrong and where the value came from: Typer names an option's variable wherever it came from."""
     message: str = error.format_message()  # type: ignore[attr-defined]
-    context = getattr(error, "ctx", None)
-    return f"{message} (try '{context.command_path} --help')" if context is not None else message
+    context, param = getattr(error, "ctx", None), getattr(error, "param", None)
+    if context is None:
+        return message
+    source = context.get_parameter_source(param.name) if param is not None else None
+    if param is not None and (source is None or source.name != "ENVIRONMENT"):
+        message = message.replace(f" (env var: '{param.envvar}')", "")
+    if source is not None and source.name == "DEFAULT_MAP":
+        return f"{context.obj.file}: {message}"
+    return f"{message} (try '{context.command_path} --help')"
 
 
 def _discard_output() -> NoReturn:

@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _calibrate(
+    context: typer.Context,
     file: ScoredFile,
     labels: Annotated[
         list[str],
@@ -81,7 +82,7 @@ def _calibrate(
     given = labels_in(labels)
     judge, chosen = choose_judge(given, truth, judge_name)
     target = choose_target(chosen)
-    scored, clf = read_scored(file, suite, subset, model, tier, threads)
+    scored, clf = read_scored(context, file, suite, subset, model, tier, threads)
     matches = match(scored, chosen)
     if not matches.rows:
         raise InputError(matches.describe(), file=labels[0])

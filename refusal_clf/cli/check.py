@@ -14,8 +14,20 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from refusal_clf.cli.bar import progress
-from refusal_clf.cli.choices import Format, Model, SuiteChoice, Threads, TierChoice, metadata_of
+from refusal_clf.cli.choices import (
+    SUBSET,
+    SUITE,
+    TIER,
+    Format,
+    Model,
+    SuiteChoice,
+    Threads,
+    TierChoice,
+    complete_subset,
+    metadata_of,
+)
 from refusal_clf.cli.progress import say
+from refusal_clf.cli.scored import refuse_typed
 from refusal_clf.records import Completion, InputError
 
 if TYPE_CHECKING:
@@ -27,7 +39,6 @@ if TYPE_CHECKING:
 FAILED: Final = 1
 """Exit status of a gate that did not pass."""
 
-_FILE_ENDINGS: Final = {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"}
 _SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 
 
@@ -51,6 +62,7 @@ class _Scorer:
         from refusal_clf.baseline import Run, read_run
         from refusal_clf.pairing import Item
         from refusal_clf.reading import read_completions
+        from refusal_clf.streams import name_of
 
         if path.is_dir():
             return read_run(path)
@@ -58,25 +70,11 @@ class _Scorer:
         found = read_completions(path, suite=self.suite, subset=self.subset, metadata=metadata_of(self.suite))
         rows = [_identified(row) for row in found]
         items = []
-        with progress(f"scoring {path.name}", len(rows)) as advance:
+        with progress(f"scoring {name_of(path)}", len(rows)) as advance:
             for row, verdict in zip(rows, self.classifier.stream(rows, tier=self.tier), strict=True):
                 items.append(Item(verdict, row.prompt, row.response))
                 advance(1)
         return Run(tuple(items), self.classifier.sha256, self.tier)
-
-    def check_used(self, *paths: Path | None) -> None:
-        """Refuse options of completions where there are none to judge."""
-        if any(path is not None and path.exists() and not path.is_dir() for path in paths):
-            return
-        given = {
-            "--suite": self.suite != "auto",
-            "--subset": self.subset is not None,
-            "--model": self.model is not None,
-            "--tier": self.tier != "auto",
-            "--threads": self.threads is not None,
-        }
-        if useless := [name for name, is_given in given.items() if is_given]:
-            raise InputError(f"holds verdicts already: {useless[0]} has no meaning for them", file=paths[0])
 
     @property
     def classifier(self) -> RefusalClassifier:
@@ -88,7 +86,11 @@ class _Scorer:
 
 
 def _check(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A results folder of `score`, or a file of completions.")],
+    context: typer.Context,
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A results folder of `score`, or a file of completions; - is stdin."),
+    ],
     baseline: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="What to compare with: a results folder, or a file of completions."),
@@ -130,14 +132,20 @@ def _check(
     ] = False,
     output_format: Format = "table",
     suite: Annotated[
-        SuiteChoice, typer.Option(help="The benchmark of completions; auto: what the rows tell.")
+        SuiteChoice, typer.Option(help="The benchmark of completions; auto: what the rows tell.", envvar=SUITE)
     ] = "auto",
     subset: Annotated[
-        str | None, typer.Option(metavar="original|contrast", help="The subset of all completions, whatever they say.")
+        str | None,
+        typer.Option(
+            metavar="original|contrast",
+            help="The subset of all completions, whatever they say.",
+            envvar=SUBSET,
+            autocompletion=complete_subset,
+        ),
     ] = None,
     model: Model = None,
     tier: Annotated[
-        TierChoice, typer.Option(help="Of completions. fast: lexical only; full: always the encoder.")
+        TierChoice, typer.Option(help="Of completions. fast: lexical only; full: always the encoder.", envvar=TIER)
     ] = "auto",
     threads: Threads = None,
 ) -> None:
@@ -164,7 +172,8 @@ def _check(
         limits=read_limits(limits) if limits else (),
     )
     scorer = _Scorer(suite, subset, model, tier, threads)
-    scorer.check_used(run, baseline)
+    if run.is_dir() and (baseline is None or not baseline.is_file()):
+        refuse_typed(context, run)
     now = scorer.read(run)
     if baseline is None:
         gate = check_alone(now.items, rules)
@@ -193,12 +202,14 @@ def _check(
 def _check_paths(run: Path, baseline: Path | None, *, update: bool) -> None:
     """Find what is missing, and what cannot become a baseline, before anything is scored."""
     from refusal_clf.baseline import check_replaceable
-    from refusal_clf.streams import endings
+    from refusal_clf.streams import STDIN, endings
 
-    if not run.exists():
+    if not run.exists() and str(run) != STDIN:
         raise InputError("no such results folder or file", file=run)
     if baseline is None:
         return
+    if str(baseline) == STDIN:
+        raise InputError("--baseline - is standard input; only the run can be read from it")
     if not baseline.exists() and not update:
         raise InputError("no such results folder or file; --update makes the run the first baseline", file=baseline)
     if baseline.exists() and run.resolve() == baseline.resolve():
@@ -208,17 +219,19 @@ def _check_paths(run: Path, baseline: Path | None, *, update: bool) -> None:
     if not _names_a_file(baseline):
         check_replaceable(baseline)
         return
-    if run.is_dir():
-        raise InputError("is a file, and no file of completions can be made of a results folder", file=baseline)
+    if run.is_dir() or str(run) == STDIN:
+        what = "a results folder" if run.is_dir() else "standard input, which is read once"
+        raise InputError(f"is a file, and no file of completions can be made of {what}", file=baseline)
     if endings(run)[1:] != endings(baseline)[1:]:
         raise InputError(f"is a file of another format than the run, {run.name}", file=baseline)
 
 
 def _names_a_file(path: Path) -> bool:
     """Say whether a baseline, which may not exist yet, is a file of completions: a folder may be called v1.2."""
+    from refusal_clf.formats import ENDINGS
     from refusal_clf.streams import endings
 
-    return path.is_file() or (not path.exists() and endings(path)[1].lower() in _FILE_ENDINGS)
+    return path.is_file() or (not path.exists() and endings(path)[1].lower() in ENDINGS)
 
 
 def _replace_file(path: Path, baseline: Path) -> None:

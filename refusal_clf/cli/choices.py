@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
+
+from refusal_clf.cli.variables import variable
 
 if TYPE_CHECKING:
     from refusal_clf.suites import SuiteMetadata
@@ -14,20 +16,58 @@ SuiteChoice = Literal["auto", "coconot", "xstest", "generic"]
 TierChoice = Literal["auto", "fast", "full"]
 OnError = Literal["fail", "skip"]
 
-Model = Annotated[str | None, typer.Option(metavar="NAME|DIR", help="A packaged model or a directory.")]
-Tier = Annotated[TierChoice, typer.Option(help="fast: lexical only; full: always the encoder.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads; default: all that may be used.")]
-Suite = Annotated[SuiteChoice, typer.Option(help="The benchmark; auto: what the rows themselves tell.")]
+
+def complete_model(incomplete: str) -> list[str]:
+    """Return the packaged models whose names begin so; of none, the shell goes on with its own, the directories."""
+    from refusal_clf.classifier import available_models
+
+    return [name for name in available_models() if name.startswith(incomplete)]
+
+
+def complete_subset(incomplete: str) -> list[str]:
+    """Return the subsets of the known suites that begin so."""
+    from refusal_clf.suites import SUITES
+
+    return [name for suite in SUITES.values() for name in suite.subsets if name.startswith(incomplete)]
+
+
+MODEL: Final = variable("model")
+TIER: Final = variable("tier")
+SUITE: Final = variable("suite")
+SUBSET: Final = variable("subset")
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|DIR", help="A packaged model or a directory.", envvar=MODEL, autocompletion=complete_model
+    ),
+]
+Tier = Annotated[TierChoice, typer.Option(help="fast: lexical only; full: always the encoder.", envvar=TIER)]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads; default: all that may be used.", envvar=variable("threads"))
+]
+Suite = Annotated[SuiteChoice, typer.Option(help="The benchmark; auto: what the rows themselves tell.", envvar=SUITE)]
 Subset = Annotated[
-    str | None, typer.Option(metavar="original|contrast", help="The subset of all rows, whatever they say.")
+    str | None,
+    typer.Option(
+        metavar="original|contrast",
+        help="The subset of all rows, whatever they say.",
+        envvar=SUBSET,
+        autocompletion=complete_subset,
+    ),
 ]
 Format = Annotated[
-    Literal["table", "json", "markdown"], typer.Option("--format", help="What is printed on standard output.")
+    Literal["table", "json", "markdown"],
+    typer.Option("--format", help="What is printed on standard output.", envvar=variable("format")),
 ]
-"""Options of the commands that score."""
+"""Options of the commands that score. Each means the same in all of them, and so has a variable without the command's
+name (`cli.variables`) and a place at the top of a configuration file."""
 
 ScoredFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Completions, or a results folder (or verdicts.jsonl) of `score`.")
+    Path,
+    typer.Argument(
+        metavar="FILE", help="Completions (- is stdin), or a results folder (or verdicts.jsonl) of `score`."
+    ),
 ]
 JudgeName = Annotated[str | None, typer.Option(metavar="NAME", help="Which judge, if the labels name several.")]
 """Of `calibrate` and `plan`."""

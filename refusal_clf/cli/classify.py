@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 
 import typer
 
-from refusal_clf.cli.choices import Model, OnError, SuiteChoice, Threads, Tier, metadata_of
+from refusal_clf.cli.choices import Model, OnError, Suite, SuiteChoice, Threads, Tier, metadata_of
 from refusal_clf.cli.progress import say
 from refusal_clf.records import Completion, InputError, Verdict
+from refusal_clf.streams import STDIN, name_of
 
 if TYPE_CHECKING:
     from refusal_clf.formats import SkippedRow
@@ -32,9 +33,18 @@ def register(app: typer.Typer) -> None:
 
 
 def _classify(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE", help="Completions, in any format that `score` reads; - is stdin.", show_default=False
+        ),
+    ] = None,
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="What the model was asked.")] = None,
     response: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What it said; without it, JSON lines are read from stdin.")
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="What it said; without it, completions are read: of FILE, or JSON lines from stdin."
+        ),
     ] = None,
     subcategory: Annotated[
         str | None, typer.Option(help="CoCoNot subcategory, whose rubric decides; default: the generic rubric.")
@@ -44,7 +54,7 @@ def _classify(
         Literal["original", "contrast"] | None,
         typer.Option(help="CoCoNot subset: should the request be declined (original) or answered (contrast)?"),
     ] = None,
-    suite: Annotated[SuiteChoice, typer.Option(help="The benchmark the rows belong to.")] = "auto",
+    suite: Suite = "auto",
     model: Model = None,
     tier: Tier = "auto",
     threads: Threads = None,
@@ -59,7 +69,9 @@ def _classify(
     from refusal_clf.classifier import RefusalClassifier
 
     if response is None and any(value is not None for value in (prompt, subcategory, category, subset)):
-        raise InputError("--response is missing (without any text, JSON lines are read from standard input)")
+        raise InputError("--response is missing (without any text, completions are read from a file or standard input)")
+    if response is not None and file is not None:
+        raise InputError("--response is one response: leave it or the file out", file=file)
     clf = RefusalClassifier.load(model, threads=threads)
     if response is not None:
         completion = Completion(
@@ -72,10 +84,11 @@ def _classify(
         )
         _write(clf.predict([completion], tier=tier))
         return
-    if sys.stdin.isatty():
+    source = file or Path(STDIN)
+    if str(source) == STDIN and sys.stdin.isatty():
         say("reading JSON lines from the terminal; Ctrl-D ends them")
     try:
-        for batch in as_they_come(_rows(suite, on_error), BATCH):
+        for batch in as_they_come(_rows(source, suite, on_error), BATCH):
             _write(clf.predict(batch, tier=tier))
     except (KeyboardInterrupt, BrokenPipeError) as stop:
         # The reader may be waiting for input with the lock of standard input in its hands; an orderly exit would
@@ -117,13 +130,13 @@ def as_they_come(items: Iterable[_T], most: int) -> Iterator[list[_T]]:
             return
 
 
-def _rows(suite: SuiteChoice, on_error: OnError) -> Iterator[Completion]:
+def _rows(file: Path, suite: SuiteChoice, on_error: OnError) -> Iterator[Completion]:
     from refusal_clf.reading import read_completions
 
     def report(row: SkippedRow) -> None:
-        say(f"<stdin>:{row.line}: skipped: {row.reason}")
+        say(f"{name_of(file)}:{row.line}: skipped: {row.reason}")
 
-    return read_completions(Path("-"), suite=suite, on_error=on_error, skipped=report, metadata=metadata_of(suite))
+    return read_completions(file, suite=suite, on_error=on_error, skipped=report, metadata=metadata_of(suite))
 
 
 def _write(verdicts: Iterable[Verdict]) -> None:

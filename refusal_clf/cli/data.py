@@ -15,8 +15,16 @@ def register(app: typer.Typer) -> None:
     app.add_typer(data, name="data")
 
 
+def _complete(incomplete: str) -> list[str]:
+    from refusal_clf.suites import SUITES
+
+    return [name for name, suite in SUITES.items() if suite.files and name.startswith(incomplete)]
+
+
 def pull(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The suite: coconot or xstest.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The suite: coconot or xstest.", autocompletion=_complete)
+    ],
     from_dir: Annotated[
         Path | None,
         typer.Option("--from-dir", metavar="DIR", help="Copy from a local clone of the data; no network is used."),

@@ -12,6 +12,7 @@ from refusal_clf.cli.choices import Model, Threads
 
 if TYPE_CHECKING:
     from refusal_clf.classifier import RefusalClassifier
+    from refusal_clf.cli.configuration import Configuration
 
 
 def register(app: typer.Typer) -> None:
@@ -20,22 +21,36 @@ def register(app: typer.Typer) -> None:
 
 
 def _info(
+    context: typer.Context,
     model: Model = None,
     threads: Threads = None,
     output_format: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")] = "table",
 ) -> None:
-    """Print the version, the model with its checksum and provenance, and what runs it.
+    """Print the version, the model with its checksum and provenance, what runs it, and which settings are in force.
 
     Example: refusal-clf info --format json
     """
     from refusal_clf.classifier import RefusalClassifier
 
-    facts = _facts(RefusalClassifier.load(model, threads=threads))
+    facts = _facts(RefusalClassifier.load(model, threads=threads)) | _settings(context)
     if output_format == "json":
         typer.echo(json.dumps(facts, indent=2))
         return
     for name, value in _lines(facts):
         typer.echo(f"{name:<24} {value}".rstrip())
+
+
+def _settings(context: typer.Context) -> dict[str, Any]:
+    """Return the configuration file and the variables that decide options; the file's is null if there is none."""
+    from refusal_clf.cli.variables import environment
+
+    configuration: Configuration | None = context.obj
+    return {
+        "configuration": None
+        if configuration is None
+        else {"file": str(configuration.file), "settings": configuration.given},
+        "environment": environment(context.find_root().command),
+    }
 
 
 def _facts(clf: RefusalClassifier) -> dict[str, Any]:
@@ -61,12 +76,23 @@ def _facts(clf: RefusalClassifier) -> dict[str, Any]:
     }
 
 
+def _flat(settings: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{path}{key}.")
+        else:
+            yield f"  {path}{key}", value
+
+
 def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what fits a screen, a name and a value each; long provenance is counted here and whole in JSON."""
     from refusal_clf.report.escaping import printable
 
-    model = facts["model"]
-    shown = {name: value for name, value in facts.items() if name != "model"}
+    model, configuration = facts["model"], facts["configuration"]
+    shown = {name: value for name, value in facts.items() if name not in ("model", "configuration", "environment")}
+    shown["configuration"] = configuration["file"] if configuration else "no file"
+    shown |= dict(_flat(configuration["settings"])) if configuration else {}
+    shown |= facts["environment"]
     shown |= {f"model {name}": value for name, value in model.items() if name not in ("labels", "provenance")}
     shown |= {f"{family} labels": names for family, names in model["labels"].items()}
     shown |= {name.replace("_", " "): value for name, value in model["provenance"].items()}
@@ -75,4 +101,5 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
             text = f"{len(value)} entries (--format json lists them)"
         else:
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        yield printable(name), printable(text, limit=400)
+        indent = "  " if name.startswith("  ") else ""
+        yield indent + printable(name), printable(text, limit=400)

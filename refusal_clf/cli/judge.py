@@ -34,7 +34,9 @@ def register(app: typer.Typer) -> None:
 
 
 def _judge(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Completions: JSONL, JSON, CSV, TSV, Parquet.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Completions: JSONL, JSON, CSV, TSV, Parquet; - is stdin.")
+    ],
     model: Annotated[str, typer.Option(metavar="NAME", help="The judge's name at the endpoint, such as gpt-4o.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The labels file to write (JSONL).")],
     base_url: Annotated[

@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _plan(
+    context: typer.Context,
     file: ScoredFile,
     half_width: Annotated[
         float, typer.Option(min=0.001, max=0.5, help="Wanted half-width of the 95 % interval of the file's rate.")
@@ -64,7 +65,7 @@ def _plan(
     from refusal_clf.calibration.assessment import assess, choose_target
     from refusal_clf.calibration.matching import choose_judge, match
 
-    scored, clf = read_scored(file, suite, subset, model, tier, threads)
+    scored, clf = read_scored(context, file, suite, subset, model, tier, threads)
     inflation, n_labels, notes = 1.0, 0, [_BELIEVED]
     if labels:
         _, chosen = choose_judge(labels_in(labels), truth, judge_name)

@@ -26,6 +26,7 @@ from refusal_clf.cli.choices import (
     TierChoice,
     metadata_of,
 )
+from refusal_clf.cli.inputs import expand
 from refusal_clf.cli.progress import say
 from refusal_clf.records import Completion, InputError, Verdict
 
@@ -84,7 +85,11 @@ class _Source:
 
 def _score(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="JSONL, JSON, CSV, TSV, Parquet (.gz, .zst); - is stdin.")
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="JSONL, JSON, CSV, TSV, Parquet (.gz, .zst); a pattern or folder of such files; - is stdin.",
+        ),
     ],
     suite: Suite = "auto",
     subset: Subset = None,
@@ -107,7 +112,11 @@ def _score(
     Example: refusal-clf score completions.jsonl --out results/my-model
 
     CoCoNot's categories are read from the rows, or joined by id or prompt after `refusal-clf data pull coconot`.
+
+    Of a folder, the files directly in it are read whose names end like completions and begin with neither a dot nor
+    an underscore.
     """
+    files = expand(files)
     _check_options(files, out, resume=resume, overwrite=overwrite)
     source = _Source(tuple(files), suite, subset, on_error, metadata_of(suite))
     # A first pass finds every unusable row before anything is loaded or written; a pipe has but one pass.
@@ -131,11 +140,6 @@ def _check_options(files: list[Path], out: Path | None, *, resume: bool, overwri
         raise InputError("--overwrite and --resume exclude each other")
     if resume and any(map(_read_once, files)):
         raise InputError("--resume needs files: a pipe cannot be compared with what was scored before")
-    seen: set[Path] = set()
-    for file in files:
-        if (path := file.resolve()) in seen:
-            raise InputError("is given twice", file=file)
-        seen.add(path)
     if _STDIN in files and sys.stdin.isatty():
         say("reading JSON lines from the terminal; Ctrl-D ends them")
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from refusal_clf.cli.bar import progress
 from refusal_clf.cli.choices import SuiteChoice, TierChoice, metadata_of
+from refusal_clf.cli.variables import typed
 from refusal_clf.records import InputError
+from refusal_clf.streams import STDIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,35 +22,36 @@ if TYPE_CHECKING:
 
 
 def read_scored(
-    file: Path, suite: SuiteChoice, subset: str | None, model: str | None, tier: TierChoice, threads: int | None
+    context: typer.Context,
+    file: Path,
+    suite: SuiteChoice,
+    subset: str | None,
+    model: str | None,
+    tier: TierChoice,
+    threads: int | None,
 ) -> tuple[list[Scored], RefusalClassifier | None]:
     """Return every completion of a file with its verdict, and the classifier if one was needed.
 
     Parameters
     ----------
+    context
+        Of the command.
     file
-        A results folder of `score`, its verdicts.jsonl, or completions in any format that `score` reads.
+        A results folder of `score`, its verdicts.jsonl, or completions in any format that `score` reads; "-" is
+        standard input, with completions as JSON lines.
     suite, subset, model, tier, threads
-        How completions are scored; they have no meaning for results.
+        How completions are scored; for results they have no meaning, and may not be typed.
 
     Raises
     ------
     InputError
-        If the file is unusable, or one of them is given for results.
+        If the file is unusable, or one of them was typed for results.
     """
     from refusal_clf.calibration.matching import Scored
     from refusal_clf.writing import read_verdicts
 
-    if file.is_dir() or _holds_verdicts(file):
-        given = {
-            "--suite": suite != "auto",
-            "--subset": subset is not None,
-            "--model": model is not None,
-            "--tier": tier != "auto",
-            "--threads": threads is not None,
-        }
-        if useless := [name for name, is_given in given.items() if is_given]:
-            raise InputError(f"holds verdicts already: {useless[0]} has no meaning for them", file=file)
+    if file.is_dir() or (str(file) != STDIN and _holds_verdicts(file)):
+        refuse_typed(context, file)
         return [Scored(verdict) for verdict in read_verdicts(file)], None
     from refusal_clf.classifier import RefusalClassifier
     from refusal_clf.reading import read_completions
@@ -54,6 +59,12 @@ def read_scored(
     clf = RefusalClassifier.load(model, threads=threads)
     completions = list(read_completions(file, suite=suite, subset=subset, metadata=metadata_of(suite)))
     return score_all(completions, clf, tier), clf
+
+
+def refuse_typed(context: typer.Context, file: Path | None) -> None:
+    """Raise `InputError` if an option of scoring was typed although what is read holds verdicts."""
+    if useless := typed(context, "suite", "subset", "model", "tier", "threads"):
+        raise InputError(f"holds verdicts already: {useless[0]} has no meaning for them", file=file)
 
 
 def score_all(completions: Iterable[Completion], clf: RefusalClassifier, tier: TierChoice) -> list[Scored]:

@@ -106,7 +106,7 @@ def _affordable(judging: Judging, waiting: deque[Question]) -> tuple[list[Call],
         }
         lines.append(json.dumps(request).encode() + b"\n")
         size += len(lines[-1])
-        calls.append(Call(question.key, attempt, most))
+        calls.append(Call(question.key, attempt, most, judging.client.endpoint.max_tokens))
     return calls, lines
 
 

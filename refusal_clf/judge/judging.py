@@ -133,8 +133,12 @@ class Judging:
         return self.label(key) is not None or self.attempts(key) >= ATTEMPTS
 
     def _counts(self, answer: Answer) -> bool:
-        """Say whether an earlier answer counts: not if it was cut, without a label, where there is more room now."""
-        shorter = answer.cut and (answer.completion_tokens or math.inf) < self.client.endpoint.max_tokens
+        """Say whether an earlier answer counts: not if it was cut, without a label, where there is more room now.
+
+        What was cut by the context window is shorter than what was asked for, and would be cut there again.
+        """
+        had = answer.max_tokens or answer.completion_tokens or math.inf
+        shorter = answer.cut and had < self.client.endpoint.max_tokens
         return not shorter or parse_label(answer.text, self._labels) is not None
 
     async def ask_all(self, questions: Iterable[Question], concurrency: int) -> None:
@@ -228,7 +232,7 @@ class Judging:
             if not await self._reserve(most):
                 return False
             await self._pause()
-            number = self.store.begin(Call(question.key, attempt, most))
+            number = self.store.begin(Call(question.key, attempt, most, self.client.endpoint.max_tokens))
             try:
                 answer = await self.client.ask(question.messages(attempt))
             except TransientError as error:

@@ -119,6 +119,12 @@ async def _run(
         collecting = Judging(client, store, Budget(None, None), plan.labels, plan.batch_price)
         await collect_open(collecting, plan.poll, say)
         before = store.spent(keys)
+        if plan.max_cost is not None and plan.price is not None and plan.price.cost(1, 1) > 0 and before.unpriced:
+            raise InputError(
+                f"{before.unpriced:,} calls of earlier runs were stored without a price, so that --max-cost cannot"
+                " count them: give --max-calls, or another --store",
+                file=plan.store,
+            )
         budget = Budget(plan.max_calls, plan.max_cost, before.calls, before.cost)
         judging = Judging(client, store, budget, plan.labels, plan.price, plan.retry)
         left = judging.prepare(questions)

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 from refusal_clf.records import InputError
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE batches (
     token TEXT PRIMARY KEY,        -- ours; sent as metadata, so that a submission without an answer is found again
@@ -37,15 +37,23 @@ CREATE TABLE calls (
     cost REAL NOT NULL,            -- USD; while open, and when lost, the most it can be; 0 if the price is not known
     reason TEXT,                   -- why there is no answer
     started TEXT NOT NULL,
-    batch TEXT REFERENCES batches (token)
+    batch TEXT REFERENCES batches (token),
+    max_tokens INTEGER             -- the longest answer that was asked for; null in calls of layout 1
 );
 CREATE INDEX calls_by_key ON calls (key);
 """
 
 
+_CUT: Final = frozenset({"length", "max_tokens", "model_length"})
+"""What endpoints call it; the last where the context window was full."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a judge said. Tokens are None if the endpoint does not count them; `seconds` is None in batches."""
+    """What a judge said. Tokens are None if the endpoint does not count them; `seconds` is None in batches.
+
+    `max_tokens` is the longest answer that was asked for, None if that is not known.
+    """
 
     text: str
     finish_reason: str | None = None
@@ -53,20 +61,22 @@ class Answer:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     seconds: float | None = None
+    max_tokens: int | None = None
 
     @property
     def cut(self) -> bool:
-        """Whether it ends where the limit on its length was reached."""
-        return self.finish_reason == "length"
+        """Whether it ends where a limit was reached: the one on its length, or the end of the context window."""
+        return self.finish_reason in _CUT
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call about to be made; `most` is the most USD that it can cost."""
+    """A call about to be made; `most` is the most USD that it can cost, `max_tokens` the longest answer asked for."""
 
     key: str
     attempt: int
     most: float
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +89,17 @@ class OpenBatch:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Calls that were answered or may have been billed, with the tokens and USD of all of them."""
+    """Calls that were answered or may have been billed, with the tokens and USD of all of them.
+
+    `unpriced` are those among them whose price was not known, or nothing, when they were made.
+    """
 
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float = 0.0
     lost: int = 0
+    unpriced: int = 0
 
 
 class Store:
@@ -118,7 +132,7 @@ class Store:
     def answers(self, keys: Collection[str]) -> dict[str, list[Answer]]:
         """Return the answers to questions, oldest first; questions without one are left out."""
         wanted, found = set(keys), dict[str, list[Answer]]()
-        columns = "key, answer, finish_reason, answered_by, prompt_tokens, completion_tokens, seconds"
+        columns = "key, answer, finish_reason, answered_by, prompt_tokens, completion_tokens, seconds, max_tokens"
         for key, *columns_of_answer in self._db.execute(
             f"SELECT {columns} FROM calls WHERE state = 'answered' ORDER BY id"  # noqa: S608
         ):
@@ -128,7 +142,7 @@ class Store:
 
     def spent(self, keys: Collection[str]) -> Spent:
         """Return what questions have cost in all runs."""
-        wanted, calls, tokens_in, tokens_out, cost, lost = set(keys), 0, 0, 0, 0.0, 0
+        wanted, calls, tokens_in, tokens_out, cost, lost, unpriced = set(keys), 0, 0, 0, 0.0, 0, 0
         columns = "key, state, prompt_tokens, completion_tokens, cost"
         for key, state, prompt, completion, usd in self._db.execute(
             f"SELECT {columns} FROM calls WHERE state <> 'failed'"  # noqa: S608
@@ -139,14 +153,15 @@ class Store:
                 tokens_out += completion or 0
                 cost += usd
                 lost += state == "lost"
-        return Spent(calls, tokens_in, tokens_out, cost, lost)
+                unpriced += usd == 0
+        return Spent(calls, tokens_in, tokens_out, cost, lost, unpriced)
 
     def begin(self, call: Call, batch: str | None = None) -> int:
         """Record a call before it is made; until it is ended it counts as the most it can cost."""
         cursor = self._db.execute(
-            "INSERT INTO calls (judge, prompt_version, rubric, key, attempt, state, cost, started, batch)"
-            " VALUES (?, ?, ?, ?, ?, 'open', ?, ?, ?)",
-            (*self._constants, call.key, call.attempt, call.most, _now(), batch),
+            "INSERT INTO calls (judge, prompt_version, rubric, key, attempt, state, cost, started, batch, max_tokens)"
+            " VALUES (?, ?, ?, ?, ?, 'open', ?, ?, ?, ?)",
+            (*self._constants, call.key, call.attempt, call.most, _now(), batch, call.max_tokens),
         )
         return int(cursor.lastrowid or 0)
 
@@ -238,6 +253,10 @@ class Store:
             [(version,)] = self._db.execute("PRAGMA user_version")
             if version == 0:
                 self._make_tables()
+            elif version == 1:
+                self._db.executescript(
+                    "BEGIN; ALTER TABLE calls ADD COLUMN max_tokens INTEGER; PRAGMA user_version = 2; COMMIT;"
+                )
             elif version != _VERSION:
                 raise InputError(f"was written by another version (layout {version}, not {_VERSION})", file=self._path)
             reason = "the run ended before the answer came"
