@@ -26,7 +26,8 @@ OPENS_SOCKETS = (
     "huggingface_hub",
 )
 NETWORK_PREFIXES = tuple(f"{module}." for module in OPENS_SOCKETS)
-MAY_OPEN_SOCKETS = ("judge/", "download.py", "cli/generate.py")  # `judge`, `data pull`, `generate`
+# `judge`, `data pull`, `generate`, `serve`
+MAY_OPEN_SOCKETS = ("judge/", "download.py", "generation/remote.py", "serving/")
 MAKES_LOADING_UNSAFE = {"allow_pickle": True, "trust_remote_code": True, "weights_only": False}
 
 
@@ -70,8 +71,8 @@ def test_records_import_nothing_of_the_package():
 
 @pytest.mark.parametrize("name", TREES)
 def test_only_what_trains_imports_torch(name):
-    # The Trainer's callback is made of them, and imported by those alone who train.
-    if not name.startswith("training/") and name != "integrations/trainer.py":
+    # The Trainer's callback and local generation are made of them, and imported by those alone who have a model.
+    if not name.startswith("training/") and name not in ("integrations/trainer.py", "generation/local.py"):
         assert not roots(imported(TREES[name])) & {"torch", "transformers", "sklearn"}
 
 
