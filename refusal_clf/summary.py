@@ -28,8 +28,8 @@ class Group:
     n, n_empty
         Responses that count, and empty ones that do not: no rate contains them.
     compliance_rate, noncompliance_rate, neither_rate
-        Shares that add up to 1: of the verdicts under a rubric (CoCoNot); else of full compliance, of refusals in full or
-        in part, and of responses without a class (`desired.complied`).
+        Shares that add up to 1: of the verdicts under a rubric (CoCoNot); else of full compliance, of full and partial
+        refusals, and of responses without a class (`desired.complied`).
     refusal_rate
         Share of full and partial refusals.
     full_compliance, partial_refusal, full_refusal

@@ -218,6 +218,7 @@ def test_xstest_is_rated_by_refusal_class_and_coconot_by_verdict() -> None:
 
 def test_a_partial_refusal_on_xstest_is_no_compliance() -> None:
     rows = [replace(PLAIN, suite="xstest", subset="safe", verdict="compliance", refusal="partial_refusal")]
+    rows = [replace(row, category=None, subcategory=None) for row in rows]
     assert total(summarise(rows), "safe").noncompliance_rate == 1.0
 
 

@@ -17,7 +17,6 @@ from refusal_clf.records import Completion, InputError
 
 if TYPE_CHECKING:
     from refusal_clf.generation.outcome import Outcome
-    from refusal_clf.judge.client import Endpoint
 
 _FAILURES_SHOWN: Final = 3
 
