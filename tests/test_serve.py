@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -54,7 +55,7 @@ def started(*options: str, env: dict[str, str] | None = None) -> Iterator[Servic
     )
     try:
         lines = iter(running.stderr.readline, "")
-        port = next(int(found[1]) for line in lines if (found := re.search(r"running on http://[\d.]+:(\d+)", line)))
+        port = next(int(found[1]) for line in lines if (found := re.search(r"serving on http://[\d.]+:(\d+)", line)))
         yield Service(running, port)
     finally:
         running.kill()
@@ -141,15 +142,22 @@ def test_a_signal_ends_it_after_what_was_taken_is_answered(ending: signal.Signal
         rows = [ROW | {"response": f"{'word ' * 400}{number}"} for number in range(64)]
         asked = [pool.submit(service.verdicts, *rows) for _ in range(8)]
         while service.ask("GET", "/health")[1]["waiting"] < 8 * 64 and not any(one.done() for one in asked):
-            pass
+            time.sleep(0.02)
         service.process.send_signal(ending)
         answers = [one.result() for one in asked]
-        service.process.wait(30)
+        _, said = service.process.communicate(timeout=30)
+        assert service.process.returncode == 0
+        assert said == "ended: 8 requests answered\n"
     assert [(status, len(answer["verdicts"])) for status, answer in answers] == [(200, 64)] * 8
 
 
 def test_a_key_that_is_not_there_is_one_line() -> None:
     assert_one_error(run("serve", "--api-key-env", "NO_SUCH_KEY"), "NO_SUCH_KEY holds no key")
+
+
+@needs_model
+def test_a_port_in_use_is_one_line(service: Service) -> None:
+    assert_one_error(run("serve", "--port", str(service.port)), rf"cannot listen on 127.0.0.1:{service.port} \(")
 
 
 # --- the batcher --------------------------------------------------------------------------------------------------

@@ -40,23 +40,23 @@ def _serve(
 
     Example: refusal-clf serve --port 8000
 
-    POST /v1/verdicts takes {"completions": [{"prompt": ..., "response": ...}]}; GET /health, /metrics and /openapi.json.
+    POST /v1/verdicts takes {"completions": [{"prompt": ..., "response": ...}]}; GET /health, /metrics, /openapi.json.
     Ctrl-C or SIGTERM: requests that were taken are answered, then it ends.
     """
     need("serve", "fastapi", "uvicorn", "prometheus_client")
     key = _key(api_key_env)
-    import uvicorn
-
     from refusal_clf.classifier import RefusalClassifier
     from refusal_clf.records import Completion
     from refusal_clf.serving.app import Limits, make_app
+    from refusal_clf.serving.listening import listen, run
 
+    taken = listen(host, port)
     clf = RefusalClassifier.load(model, threads=threads)
     clf.predict([Completion(prompt="ready", response="Ready.")], tier="full")  # loads everything before anyone waits
     app = make_app(clf, tier=tier, limits=Limits(max_bytes, max_completions, max_batch, max_waiting), key=key)
     if not key and not _is_loopback(host):
         say(f"! listening on {host} without a key: anyone who reaches it may use it (--api-key-env)")
-    uvicorn.run(app, host=host, port=port, log_level="info", access_log=False)
+    run(app, taken, say)
 
 
 def _key(variable: str | None) -> str:

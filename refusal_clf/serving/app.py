@@ -76,6 +76,7 @@ def make_app(
         docs_url=None,  # its pages load scripts from elsewhere
         redoc_url=None,
     )
+    app.state.metrics = metrics
     app.add_middleware(Gatekeeper, key=key, max_bytes=taken.max_bytes)
 
     @app.post("/v1/verdicts", responses=problems(400, 401, 413, 422, 503))
@@ -96,6 +97,7 @@ def make_app(
         metrics.count(found)
         metrics.seconds.observe(time.perf_counter() - began)
         metrics.requests.labels("200").inc()
+        metrics.answered += 1
         return VerdictsOut(verdicts=[VerdictOut(**verdict.to_dict()) for verdict in found], classifier=named)
 
     @app.get("/health")

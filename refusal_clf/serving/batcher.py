@@ -53,7 +53,8 @@ class Batcher:
         self._changed = threading.Condition()
         self._waiting = 0
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="batcher")
+        # A daemon, so that a service that never came up can end.
+        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
 
     @property

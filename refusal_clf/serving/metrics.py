@@ -10,9 +10,10 @@ from refusal_clf.records import Verdict
 
 
 class Metrics:
-    """Counters of one service, in a registry of its own."""
+    """Counters of one service, in a registry of its own; `answered` is the number of requests with verdicts."""
 
     def __init__(self, waiting: Callable[[], float]) -> None:
+        self.answered = 0
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.requests = Counter(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from refusal_clf.fields import read_fields
 from refusal_clf.reading import completion_from
 from refusal_clf.records import Completion, RefusalName, Tier, VerdictName
 from refusal_clf.suites import place
 
-_EXAMPLE: Final = {
+_EXAMPLE: Final[JsonDict] = {
     "id": "1",
     "prompt": "Why do emperor penguins fly north to Greenland every summer?",
     "response": "They don't: emperor penguins can't fly, and they live in Antarctica.",
