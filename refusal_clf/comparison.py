@@ -59,12 +59,15 @@ class Comparison:
     rate_before, rate_after, difference, ci_low, ci_high
         Fractions; after minus before, with its 95 % interval.
     p_value, p_adjusted
-        McNemar's mid-p (two-sided), and Holm's adjustment over all rows that can fail: half of alpha for the totals
-        (suites, subsets, empty responses), half for the categories.
+        McNemar's mid-p (two-sided; Student's with labels), and Holm's adjustment over all rows that can fail: half of
+        alpha for the totals (suites, subsets, empty responses), half for the categories.
     tolerated
         How far the rate may move the wrong way.
     detectable
         The smallest true change that is found with a power of 80 %, all rows tested.
+    n_labels
+        Labels of both runs that rates, difference, interval and p-value rest on: they are then the prediction-powered
+        ones of `calibration.difference`. 0: they are those of the classifier's answers.
     """
 
     suite: str | None
@@ -83,6 +86,7 @@ class Comparison:
     tolerated: float | None
     detectable: float
     failed: bool
+    n_labels: int = 0
 
     @property
     def is_subset(self) -> bool:

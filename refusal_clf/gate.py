@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from statistics import NormalDist
 from typing import Final
 
+import numpy as np
+
 from refusal_clf import rubrics
+from refusal_clf.calibration.difference import MIN_LABELS, corrected_change
+from refusal_clf.calibration.judged_pairs import Judged
 from refusal_clf.comparison import Comparison, Flip, Gate, Measure
 from refusal_clf.desired import desired_of, has_rubric, p_declined
 from refusal_clf.limits import Limit, LimitCheck, check_limits, group_keys
@@ -59,13 +64,16 @@ class Rules:
         return tuple(one for one in self.limits if one.max_compliance is not None or one.min_compliance is not None)
 
 
-def check(pairs: Sequence[Pair], rules: Rules, run: Iterable[Item] | None = None) -> Gate:
+def check(pairs: Sequence[Pair], rules: Rules, run: Iterable[Item] | None = None, judged: Judged | None = None) -> Gate:
     """Compare a run with its baseline, and hold it against the limits.
 
     Parameters
     ----------
     run
         All items of the run, whose rates the limits are on; default: those of the pairs.
+    judged
+        What a judge's labels say of the pairs; groups with enough of them are compared by the prediction-powered
+        change.
 
     Raises
     ------
@@ -75,10 +83,10 @@ def check(pairs: Sequence[Pair], rules: Rules, run: Iterable[Item] | None = None
     """
     groups = _groups(pairs)
     _check_limited(groups, rules)
-    rows = _tested(list(_questions(pairs, groups, rules)), rules)
+    rows = _tested(list(_questions(pairs, groups, rules)), rules, judged)
     items = run if run is not None else [found.after for found in pairs]
     limits = _held(items, rules)
-    gate = Gate(tuple(rows), limits, tuple(_flips(pairs, rules)), len(pairs), tuple(_notes(pairs, rows)))
+    gate = Gate(tuple(rows), limits, tuple(_flips(pairs, rules)), len(pairs), tuple(_notes(pairs, rows, judged)))
     if gate.passed:
         _check_compared(groups, rules)
         _check_held(limits, rules)
@@ -111,6 +119,8 @@ class _Question:
     desired: str | None
     tolerated: float | None
     outcomes: Sequence[tuple[bool, bool]]
+    members: Sequence[tuple[int, int]] = ()
+    """Place of each pair, and -1 where what is counted is not to have complied, else 1."""
 
     @property
     def level(self) -> str:
@@ -132,6 +142,7 @@ def _groups(pairs: Iterable[Pair]) -> _Groups:
 
 def _questions(pairs: Sequence[Pair], groups: _Groups, rules: Rules) -> Iterator[_Question]:
     """Yield what there is to test: suites whose subsets differ in direction, subsets, categories, empty responses."""
+    places = {id(one): place for place, one in enumerate(pairs)}
     directed = {key: desired for key in groups if (desired := _desired(key, rules)) is not None}
     if not directed:
         raise InputError("nothing can fail: no item's suite and subset tell what is desired; give --desired")
@@ -141,33 +152,42 @@ def _questions(pairs: Sequence[Pair], groups: _Groups, rules: Rules) -> Iterator
     for suite in dict.fromkeys(key.suite for key in directed):
         parts = {key: desired for key, desired in directed.items() if key.suite == suite and key.category is None}
         if len(set(parts.values())) > 1:
-            yield _suite_question(suite, parts, groups, rules)
+            yield _suite_question(suite, parts, groups, rules, places)
     for key, members in groups.items():
         outcomes = [(one.before.complied, one.after.complied) for one in members if one.answered]
         desired = directed.get(key)
         tolerated = None if desired is None else _tolerated(key, desired, rules)
-        yield _Question(key[:3], "compliance", desired, tolerated, outcomes)
+        counted = [(places[id(one)], 1) for one in members if one.answered]
+        yield _Question(key[:3], "compliance", desired, tolerated, outcomes, counted)
     empties = [(one.before.empty, one.after.empty) for one in pairs]
     yield _Question((None, None, None), "empty", None, 0.0, empties)
 
 
-def _suite_question(suite: str, parts: dict[GroupKey, str], groups: _Groups, rules: Rules) -> _Question:
+def _suite_question(
+    suite: str, parts: dict[GroupKey, str], groups: _Groups, rules: Rules, places: dict[int, int]
+) -> _Question:
     outcomes: list[tuple[bool, bool]] = []
+    counted: list[tuple[int, int]] = []
     weighted = 0.0
     for key, desired in parts.items():
         wrong = [one.wrong(desired) for one in groups[key] if one.answered]
         outcomes += wrong
+        sign = -1 if desired == "compliance" else 1
+        counted += [(places[id(one)], sign) for one in groups[key] if one.answered]
         weighted += len(wrong) * _tolerated(key, desired, rules)
     # What the whole moves by if each subset moves by what is tolerated there.
     tolerated = weighted / len(outcomes) if outcomes else 0.0
-    return _Question((suite, None, None), "undesired", None, tolerated, outcomes)
+    return _Question((suite, None, None), "undesired", None, tolerated, outcomes, counted)
 
 
-def _tested(questions: Sequence[_Question], rules: Rules) -> list[Comparison]:
+def _tested(questions: Sequence[_Question], rules: Rules, judged: Judged | None) -> list[Comparison]:
     """Return the rows that hold any pair, corrected for all of them that can fail."""
     asked = [question for question in questions if question.outcomes]
     shared = Counter(question.level for question in asked if question.tolerated is not None)
-    rows = [_row(question, rules.alpha / len(shared) / max(1, shared[question.level])) for question in asked]
+    levels = [rules.alpha / len(shared) / max(1, shared[question.level]) for question in asked]
+    rows = [_row(question, level) for question, level in zip(asked, levels, strict=True)]
+    if judged is not None:
+        rows = [_corrected(*found, judged) for found in zip(rows, asked, levels, strict=True)]
     family = [index for index, question in enumerate(asked) if question.tolerated is not None]
     adjusted = holm([rows[index].p_value for index in family], [1 / shared[asked[index].level] for index in family])
     for index, value in zip(family, adjusted, strict=True):
@@ -195,6 +215,25 @@ def _row(question: _Question, alpha: float) -> Comparison:
         tolerated=question.tolerated,
         detectable=detectable_change(n, 2 * min(ups, downs), alpha=alpha),
         failed=False,
+    )
+
+
+def _corrected(row: Comparison, question: _Question, alpha: float, judged: Judged) -> Comparison:
+    """Return the row with what the labels of its pairs make of it; as it is, where they are too few."""
+    if not question.members:
+        return row
+    places, signs = (np.array(column) for column in zip(*question.members, strict=True))
+    before, after = (side.of(places, signs) for side in (judged.before, judged.after))
+    if min(before.n_labels, after.n_labels) < MIN_LABELS:
+        return row
+    change = corrected_change(before, after, judged.power)
+    normal = NormalDist()
+    deviation = (change.ci_high - change.ci_low) / 2 / normal.inv_cdf(0.975)
+    return replace(
+        row,
+        **asdict(change),
+        detectable=min(1.0, (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(0.8)) * deviation),
+        n_labels=before.n_labels + after.n_labels,
     )
 
 
@@ -298,8 +337,13 @@ def _outcome(verdict: Verdict) -> str:
     return str(verdict.refusal) if by_class else verdict.verdict
 
 
-def _notes(pairs: Sequence[Pair], rows: Iterable[Comparison]) -> Iterator[str]:
+def _notes(pairs: Sequence[Pair], rows: Sequence[Comparison], judged: Judged | None) -> Iterator[str]:
     """Yield what a reader must know besides the figures."""
+    if judged is not None:
+        yield from judged.notes
+        bare = [row.name for row in rows if row.measure != "empty" and not row.n_labels]
+        if bare:
+            yield f"fewer than {MIN_LABELS} labels in either run, so by the classifier alone: {', '.join(bare)}"
     if left_out := sum(not one.answered for one in pairs):
         yield f"{left_out:,} of {len(pairs):,} items are empty in one of the runs and in no compliance rate"
     for row in rows:

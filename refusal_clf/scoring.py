@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from refusal_clf import rubrics
-from refusal_clf.desired import desired_of
+from refusal_clf.desired import complied, declined, desired_of
 from refusal_clf.ratings import PARTIAL, VERDICT_RATINGS, CoconotRow, coconot_row
 from refusal_clf.records import FLAGS, Completion, Verdict
 from refusal_clf.statistics import wilson_interval
@@ -84,7 +84,8 @@ class GroupCounter:
         if "empty" in verdict.flags:
             events = list(verdict.flags)
         else:
-            events = ["n", verdict.verdict, *verdict.flags]
+            outcome = "compliance" if complied(verdict) else "noncompliance" if declined(verdict) else "neither"
+            events = ["n", outcome, *verdict.flags]
             if verdict.refusal is not None:
                 events.append(verdict.refusal)
         for key in _keys(verdict):

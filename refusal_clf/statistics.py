@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from math import exp, inf, lgamma, pi, sqrt, tan
+from math import atan2, exp, inf, lgamma, pi, sqrt, tan
 from statistics import NormalDist
 
 import numpy as np
@@ -78,6 +78,25 @@ def t_quantile(probability: float, df: float) -> float:
         else:
             high = middle
     return sqrt(df) * tan(low)
+
+
+def t_tail(value: float, df: float) -> float:
+    """Return the probability in [0, 0.5] that Student's t exceeds `value`, to about six digits.
+
+    Parameters
+    ----------
+    value
+        At least 0.
+    df
+        At least 1; from 20,000 on the normal distribution is taken.
+    """
+    if df >= 20_000:
+        return NormalDist().cdf(-value)
+    scale = exp(lgamma((df + 1) / 2) - lgamma(df / 2)) / sqrt(pi)
+    nodes, weights = _quadrature()
+    start = atan2(value, sqrt(df))
+    half = (pi / 2 - start) / 2
+    return min(max(scale * half * float(weights @ (np.cos(start + half * (nodes + 1)) ** (df - 1))), 0.0), 0.5)
 
 
 @lru_cache(maxsize=1)

@@ -11,8 +11,9 @@ from refusal_clf.records import InputError
 if TYPE_CHECKING:
     import pandas
 
-SCHEMA_VERSION: Final = 1
-"""Of `summary.json`; raised when a field changes its meaning or goes."""
+SCHEMA_VERSION: Final = 2
+"""Of `summary.json`; raised when a field changes its meaning or goes. In 2, rates without a rubric (XSTest, free-form
+prompts) are by refusal class, as those of `check` are; in 1 they were by verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class Group:
     n, n_empty
         Responses that count, and empty ones that do not: no rate contains them.
     compliance_rate, noncompliance_rate, neither_rate
-        Shares of the verdicts; they add up to 1.
+        Shares that add up to 1: of the verdicts under a rubric (CoCoNot); else of full compliance, of full and partial
+        refusals, and of responses without a class (`desired.complied`).
     refusal_rate
         Share of full and partial refusals.
     full_compliance, partial_refusal, full_refusal

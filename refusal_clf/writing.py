@@ -73,8 +73,8 @@ def open_run_dir(
         for name in RESULT_FILES:
             (out / name).unlink(missing_ok=True)
     elif resume and present:
-        _check_same_run(out, identity)
-        done = _complete_lines(out / VERDICTS_FILE)
+        check_same_run(out / RUN_FILE, identity, out)
+        done = complete_lines(out / VERDICTS_FILE)
     write_json(out / RUN_FILE, identity)
     return RunDir(out, done)
 
@@ -107,7 +107,7 @@ class VerdictWriter:
         """Append a batch in its order."""
         if self._stream is None:
             raise ValueError("VerdictWriter is used outside its with block")
-        self._stream.writelines(_line(verdict.to_dict()) for verdict in verdicts)
+        self._stream.writelines(json_line(verdict.to_dict()) for verdict in verdicts)
         self._stream.flush()
 
 
@@ -116,7 +116,7 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     count = 0
     with replacing(path) as stream:
         for row in rows:
-            stream.write(_line(row))
+            stream.write(json_line(row))
             count += 1
     return count
 
@@ -218,15 +218,17 @@ def _umask() -> int:
     return mask
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def json_line(row: Mapping[str, Any]) -> str:
+    """Return a row as a line of JSON lines."""
     return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _check_same_run(out: Path, identity: Mapping[str, Any]) -> None:
+def check_same_run(path: Path, identity: Mapping[str, Any], out: Path) -> None:
+    """Raise `InputError` if the run that `path` describes is not the same; `out` is what cannot be resumed then."""
     try:
-        earlier = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))
+        earlier = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError("cannot be resumed: run.json is missing or damaged; give --overwrite", file=out) from error
+        raise InputError(f"cannot be resumed: {path.name} is missing or damaged; give --overwrite", file=out) from error
     changed = [key for key in {**earlier, **identity} if earlier.get(key) != identity.get(key)]
     if changed:
         key = changed[0]
@@ -234,7 +236,7 @@ def _check_same_run(out: Path, identity: Mapping[str, Any]) -> None:
         raise InputError(f"cannot be resumed: {key} was {before} and is {now}; give --overwrite", file=out)
 
 
-def _complete_lines(path: Path) -> int:
+def complete_lines(path: Path) -> int:
     """Count a file's complete lines and cut off what follows the last of them."""
     count = end = position = 0
     try:

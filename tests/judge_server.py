@@ -150,8 +150,9 @@ def batch_row(request: dict[str, Any], text: str = "Fine.\n<label>compliance</la
 
 
 def question_of(body: dict[str, Any]) -> str:
-    """Return what tells a chat's question: the code of its material."""
-    return re.findall(r"^BEGIN RESPONSE (\w+)$", body["messages"][1]["content"], re.MULTILINE)[0]
+    """Return what tells a chat's question: the code of a judge's material, else the request itself."""
+    content = body["messages"][-1]["content"]
+    return next(iter(re.findall(r"^BEGIN RESPONSE (\w+)$", content, re.MULTILINE)), content)
 
 
 def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -306,3 +307,51 @@ def test_old_results_that_cannot_be_put_back_are_not_deleted(
         replace()
     [old] = tmp_path.glob(".baseline.*/old")
     assert {path.name: path.read_bytes() for path in old.iterdir()} == before
+
+
+# --- with a judge's labels ----------------------------------------------------------------------------------------
+
+
+def labelled(path: Path, completions: list[dict[str, Any]], judged: Callable[[int], str], **more: Any) -> Path:
+    """Label every second completion."""
+    drawn = {"judge": "j", "strategy": "uniform", "inclusion_probability": 0.5, "stratum": ""}
+    return write_rows(path, [row | drawn | {"verdict": judged(k)} | more for k, row in enumerate(completions)][::2])
+
+
+def test_a_change_that_the_judge_does_not_see_passes(good: Path, bad: Path, tmp_path: Path) -> None:
+    before = labelled(tmp_path / "before.jsonl", rows(2), lambda _: "compliance")
+    after = labelled(tmp_path / "after.jsonl", rows(20), lambda _: "compliance")
+    arguments = ("check", bad, "--baseline", good, "--labels", after, "--baseline-labels", before, "--format", "json")
+    outcome = run(*arguments)
+    group = json.loads(outcome.out)["groups"][0]
+    assert (outcome.status, group["n_labels"]) == (0, 40)
+    assert group["ci_low"] <= 0 <= group["ci_high"]
+    assert "(40 labels)" in run(*arguments[:-2]).out
+
+
+def test_a_change_that_the_judge_sees_fails_and_one_file_may_hold_both_runs_labels(
+    good: Path, bad: Path, tmp_path: Path
+) -> None:
+    def judged(refused: int) -> Callable[[int], str]:
+        return lambda k: "noncompliance" if k < refused else "compliance"
+
+    before = labelled(tmp_path / "before.jsonl", rows(2), judged(2), id=None)
+    after = labelled(tmp_path / "after.jsonl", rows(20), judged(20), id=None)
+    both = tmp_path / "both.jsonl"
+    lines = dict.fromkeys(before.read_text().splitlines() + after.read_text().splitlines())
+    both.write_text("".join(line + "\n" for line in lines))
+    outcome = run("check", bad, "--baseline", good, "--labels", both, "--format", "json")
+    group = json.loads(outcome.out)["groups"][0]
+    assert (outcome.status, group["failed"]) == (1, True)
+    assert group["difference"] == pytest.approx(-0.45, abs=0.05)
+
+
+def test_labels_that_cannot_be_assigned_are_refused(folder: Path, good: Path, bad: Path, tmp_path: Path) -> None:
+    after = labelled(tmp_path / "after.jsonl", rows(20), lambda _: "compliance")
+    others = labelled(tmp_path / "others.jsonl", rows(2), lambda _: "compliance", id="x")
+    one = write_rows(tmp_path / "one.jsonl", [json.loads(others.read_text().splitlines()[0])])
+    assert_one_error(run("check", bad, "--baseline", folder, "--labels", after), "cannot be told which run")
+    two = ("--labels", after, "--baseline-labels", one)
+    assert_one_error(run("check", bad, "--baseline", good, *two), "the baseline has [01] labels of use")
+    assert_one_error(run("check", bad, "--labels", after), "--labels needs --baseline")
+    assert_one_error(run("check", bad, "--baseline", good, "--judge-name", "j"), "no meaning without --labels")

@@ -31,7 +31,7 @@ def test_json_is_one_document(completions: Path) -> None:
     outcome = process("score", completions, "--format", "json")
     summary = json.loads(outcome.out)
     assert (outcome.status, outcome.err) == (0, "")
-    assert (summary["schema_version"], summary["n"], summary["n_empty"]) == (1, 12, 0)
+    assert (summary["schema_version"], summary["n"], summary["n_empty"]) == (2, 12, 0)
 
 
 def test_markdown_has_a_table_for_each_subset(completions: Path) -> None:

@@ -26,7 +26,8 @@ OPENS_SOCKETS = (
     "huggingface_hub",
 )
 NETWORK_PREFIXES = tuple(f"{module}." for module in OPENS_SOCKETS)
-MAY_OPEN_SOCKETS = ("judge/", "download.py", "cli/generate.py")  # `judge`, `data pull`, `generate`
+# `judge`, `data pull`, `generate`, `serve`
+MAY_OPEN_SOCKETS = ("judge/", "download.py", "generation/remote.py", "serving/")
 MAKES_LOADING_UNSAFE = {"allow_pickle": True, "trust_remote_code": True, "weights_only": False}
 
 
@@ -70,8 +71,9 @@ def test_records_import_nothing_of_the_package():
 
 @pytest.mark.parametrize("name", TREES)
 def test_only_what_trains_imports_torch(name):
-    # The Trainer's callback and scikit-learn's estimator are made of them, and imported by those alone who fit.
-    if not name.startswith("training/") and name not in ("integrations/trainer.py", "integrations/sklearn.py"):
+    # Callback, local generation and estimator are made of them; those alone import them who run or fit a model.
+    made_of_them = ("integrations/trainer.py", "integrations/sklearn.py", "generation/local.py")
+    if not name.startswith("training/") and name not in made_of_them:
         assert not roots(imported(TREES[name])) & {"torch", "transformers", "sklearn"}
 
 
@@ -120,6 +122,7 @@ def test_only_declared_packages_are_imported():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = project["dependencies"] + [line for extra in project["optional-dependencies"].values() for line in extra]
     names = {re.match(r"[A-Za-z0-9_-]+", line).group().lower().replace("-", "_") for line in declared}
+    names |= {"starlette", "pydantic"} if "fastapi" in names else set()  # what FastAPI is made of
     names |= {"sklearn"} if "scikit_learn" in names else set()
     standard = set(sys.stdlib_module_names)
     for name, tree in TREES.items():

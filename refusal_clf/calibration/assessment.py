@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from refusal_clf import scoring
 from refusal_clf.calibration.agreement import Labels, confusion, expected_calibration_error, kappa
 from refusal_clf.calibration.design import Sample, weigh
-from refusal_clf.calibration.matching import Scored
+from refusal_clf.calibration.matching import Scored, counting
 from refusal_clf.calibration.prevalence import (
     Correction,
     Estimate,
@@ -160,11 +160,6 @@ def probability(verdict: Verdict, target: Target) -> float:
     if p is None:
         raise InputError(f"the verdict of completion {verdict.id} has no probability: score it again")
     return 1 - p
-
-
-def counting(scored: Sequence[Scored]) -> list[int]:
-    """Return the places of the completions that count in rates: those with a response."""
-    return [place for place, one in enumerate(scored) if "empty" not in one.verdict.flags]
 
 
 def assess(scored: Sequence[Scored], labels: Mapping[int, Label], target: Target) -> Assessment:

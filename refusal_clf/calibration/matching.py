@@ -72,6 +72,11 @@ def text_key(completion: Completion) -> bytes | None:
     return blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
 
 
+def counting(scored: Sequence[Scored]) -> list[int]:
+    """Return the places of the completions that count in rates: those with a response."""
+    return [place for place, one in enumerate(scored) if "empty" not in one.verdict.flags]
+
+
 def choose_judge(labels: Sequence[Label], truth: str, name: str | None) -> tuple[str, list[Label]]:
     """Return whose labels are the truth, and those labels.
 

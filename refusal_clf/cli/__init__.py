@@ -13,7 +13,22 @@ import typer
 import typer.main
 
 from refusal_clf import __version__
-from refusal_clf.cli import calibrate, check, classify, data, distil, evaluate, export, info, judge, plan, score, train
+from refusal_clf.cli import (
+    calibrate,
+    check,
+    classify,
+    data,
+    distil,
+    evaluate,
+    export,
+    generate,
+    info,
+    judge,
+    plan,
+    score,
+    serve,
+    train,
+)
 from refusal_clf.cli.configuration import Configuration, load
 from refusal_clf.cli.variables import name_variables
 from refusal_clf.records import InputError
@@ -59,7 +74,10 @@ def _options(
     """
 
 
-for _command in (score, classify, check, judge, calibrate, plan, train, evaluate, distil, export, data, info):
+_COMMANDS: Final = (
+    score, classify, check, generate, serve, judge, calibrate, plan, train, evaluate, distil, export, data, info,
+)  # fmt: skip
+for _command in _COMMANDS:
     _command.register(app)
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from transformers import GenerationConfig, Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 from refusal_clf.classifier import RefusalClassifier, TierChoice
+from refusal_clf.generation.local import answer_batches, chat_text, token_ids
 from refusal_clf.integrations.suite import Rate, SuiteRates, check_limit, directions, stratified, suite_rates
 from refusal_clf.reading import read_prompts
 from refusal_clf.records import Completion, InputError
@@ -105,8 +106,10 @@ class RefusalCallback(TrainerCallback):  # type: ignore[misc]
         self._completions_dir = Path(completions_dir) if completions_dir else None
         self._evaluated: int | None = None
         prompts = read_prompts(Path(suite)) if isinstance(suite, str | Path) else suite
-        texts = [(prompt, self._text(prompt.prompt)) for prompt in prompts]
-        fitting = [(prompt, text) for prompt, text in texts if len(self._ids(text)) <= max_prompt_tokens]
+        texts = [(prompt, chat_text(self._tokenizer, prompt.prompt)) for prompt in prompts]
+        fitting = [
+            (prompt, text) for prompt, text in texts if len(token_ids(self._tokenizer, text)) <= max_prompt_tokens
+        ]
         chosen = {id(prompt) for prompt in stratified((prompt for prompt, _ in fitting), n_prompts, seed)}
         self._prompts = [(prompt, text) for prompt, text in fitting if id(prompt) in chosen]
         # Fails now rather than after the first evaluation if nothing says what is desired.
@@ -152,53 +155,21 @@ class RefusalCallback(TrainerCallback):  # type: ignore[misc]
             control.should_training_stop = True
 
     def _answer(self, model: Any) -> Iterator[Completion]:  # noqa: ANN401
-        """Yield the suite with the model's answers, prompts of like length together."""
-        order = sorted(range(len(self._prompts)), key=lambda index: len(self._ids(self._prompts[index][1])))
-        config = self._greedy(model)
+        """Yield the suite with the model's answers."""
         answers: dict[int, str] = {}
-        for start in range(0, len(order), self._batch_size):
-            batch = order[start : start + self._batch_size]
-            texts = [self._prompts[index][1] for index in batch]
-            inputs = self._tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=not self._templated)
-            inputs = {name: inputs[name].to(model.device) for name in ("input_ids", "attention_mask")}
-            with torch.inference_mode(), self._trainer.compute_loss_context_manager():
-                output = model.generate(**inputs, generation_config=config)
-            new = output[:, inputs["input_ids"].shape[1] :]
-            answers.update(zip(batch, self._tokenizer.batch_decode(new, skip_special_tokens=True), strict=True))
+        texts = [text for _, text in self._prompts]
+        batches = answer_batches(
+            model,
+            self._tokenizer,
+            texts,
+            batch_size=self._batch_size,
+            max_new_tokens=self._max_new_tokens,
+            context=self._trainer.compute_loss_context_manager,
+        )
+        for batch in batches:
+            answers.update((place, answer) for place, answer, _ in batch)
         for index, (prompt, _) in enumerate(self._prompts):
             yield replace(prompt, response=answers[index])
-
-    def _greedy(self, model: Any) -> Any:  # noqa: ANN401
-        own = getattr(model.generation_config, "eos_token_id", None)
-        # A chat model ends its turns with another token than its texts: either ends an answer.
-        ends = {self._tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None}
-        return GenerationConfig(
-            do_sample=False,
-            num_beams=1,
-            temperature=1.0,
-            top_p=1.0,
-            top_k=50,
-            use_cache=True,
-            max_new_tokens=self._max_new_tokens,
-            eos_token_id=sorted(ends) or None,
-            pad_token_id=self._tokenizer.pad_token_id
-            if self._tokenizer.pad_token_id is not None
-            else min(ends, default=0),
-        )
-
-    @property
-    def _templated(self) -> bool:
-        return bool(self._tokenizer.chat_template)
-
-    def _text(self, prompt: str) -> str:
-        if not self._templated:
-            return prompt
-        turn = [{"role": "user", "content": prompt}]
-        return str(self._tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
-
-    def _ids(self, text: str) -> list[int]:
-        # A template writes the special tokens itself.
-        return list(self._tokenizer(text, add_special_tokens=not self._templated)["input_ids"])
 
     def _record(self, state: Any, metrics: dict[str, float], completions: list[Completion]) -> None:  # noqa: ANN401
         self._history.parent.mkdir(parents=True, exist_ok=True)

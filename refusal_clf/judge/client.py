@@ -74,6 +74,8 @@ class Endpoint:
         Seconds that an answer may take.
     max_tokens
         The longest answer, in tokens; reasoning models need more.
+    temperature
+        0 for the likeliest answer.
     """
 
     model: str
@@ -81,6 +83,7 @@ class Endpoint:
     key: str = field(default="", repr=False)
     timeout: float = 120.0
     max_tokens: int = 1024
+    temperature: float = 0.0
 
     def __post_init__(self) -> None:
         _address(self.base_url)
@@ -147,8 +150,8 @@ def _is_openai(base_url: str) -> bool:
 class JudgeClient:
     """An endpoint's chat and batch interfaces.
 
-    Temperature is 0 and a seed is sent. What an endpoint says it does not support is left out from then on, and
-    `max_tokens` is called `max_completion_tokens` where it wants that.
+    The endpoint's temperature and a seed are sent. What an endpoint says it does not support is left out from then on,
+    and `max_tokens` is called `max_completion_tokens` where it wants that.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -157,7 +160,11 @@ class JudgeClient:
         private = {} if _is_openai(endpoint.base_url) else dict.fromkeys(_PRIVATE_HEADERS, openai.Omit())
         options: dict[str, Any] = {"timeout": endpoint.timeout, "max_retries": 0, "default_headers": private}
         self.api: Any = openai.AsyncOpenAI(base_url=endpoint.base_url, api_key=endpoint.key or "none", **options)
-        self._options: dict[str, Any] = {"temperature": 0, "seed": _SEED, "max_tokens": endpoint.max_tokens}
+        self._options: dict[str, Any] = {
+            "temperature": endpoint.temperature,
+            "seed": _SEED,
+            "max_tokens": endpoint.max_tokens,
+        }
 
     async def __aenter__(self) -> Self:
         return self

@@ -138,7 +138,7 @@ def _compared(row: Comparison) -> tuple[str, ...]:
     name = row.name if row.category is None else f"└ {row.category}"
     return (
         name + arrow,
-        f"{row.n_paired:,}",
+        f"{row.n_paired:,}" + (f" ({row.n_labels:,} labels)" if row.n_labels else ""),
         percent(row.rate_before),
         percent(row.rate_after),
         _change(row),

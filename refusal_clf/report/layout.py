@@ -109,10 +109,15 @@ def _panel(groups: list[Group], report: Report, *, details: bool, named: bool) -
     title = " · ".join(name for name in (total.suite, total.subset) if name)
     if named:
         title = f"{report.model or '(no model named)'} · {title}"
-    columns = tuple(
-        name + _ARROWS.get(total.desired or "", "") if name == "compliance rate" else name for name in COLUMNS
-    )
+    columns = tuple(_column(name, total) for name in COLUMNS)
     return Panel(title, columns, tuple(_rows(groups, details=details)))
+
+
+def _column(name: str, total: Group) -> str:
+    if name != "compliance rate":
+        return name
+    # XSTest knows no rubric: its rate is that of a refusal class, and is called by its name.
+    return ("full compliance" if total.suite == "xstest" else name) + _ARROWS.get(total.desired or "", "")
 
 
 def _rows(groups: list[Group], *, details: bool) -> Iterator[Row]:

@@ -1,0 +1,104 @@
+"""Completions on disk: a line as soon as there is an answer, so that an interrupted run goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any, Self
+
+from refusal_clf.reading import read_completions
+from refusal_clf.records import Completion, InputError
+from refusal_clf.writing import check_same_run, complete_lines, json_line, write_json, write_jsonl
+
+Key = tuple[str, str | None, str | None, str]
+
+
+class CompletionsFile:
+    """A file of completions that grows, and the settings that they were made with beside it.
+
+    Lines stand in the order of the answers while it grows; `in_order` puts them into that of the suite.
+
+    Parameters
+    ----------
+    path
+        The file. Its settings are kept in `<name>.run.json`, since answers of two settings must not be mixed.
+    settings
+        What decides an answer, as JSON values.
+    resume, overwrite
+        What to do with a file that exists.
+
+    Raises
+    ------
+    InputError
+        If it exists and neither is given, or was made with other settings, or cannot be written.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
+        self.path = path
+        self.done: list[Completion] = []
+        run = path.with_name(f"{path.stem}.run.json")
+        if resume and overwrite:
+            raise InputError("--overwrite and --resume exclude each other")
+        if path.suffix.lower() != ".jsonl" or path.is_dir():
+            raise InputError("completions are written as JSON lines: give a file whose name ends in .jsonl", file=path)
+        if path.exists() and not resume and not overwrite:
+            raise InputError("exists; give --resume to go on with it, or --overwrite", file=path)
+        if path.exists() and resume:
+            check_same_run(run, settings, path)
+            if complete_lines(path):
+                self.done = list(read_completions(path))
+        write_json(run, settings)
+        self._resume = resume
+        self._stream: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            mode = "a" if self._resume else "w"
+            self._stream = self.path.open(mode, encoding="utf-8", errors="replace", newline="\n")
+        except OSError as error:
+            raise InputError(f"cannot be written ({error.strerror})", file=self.path) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def add(self, completion: Completion) -> None:
+        """Append a completion, on disk before this returns."""
+        if self._stream is None:
+            raise ValueError("CompletionsFile is used outside its with block")
+        self._stream.write(json_line(_row(completion)))
+        self._stream.flush()
+        self.done.append(completion)
+
+    def missing(self, prompts: Sequence[Completion]) -> list[Completion]:
+        """Return the prompts that have no completion yet; of equal prompts without ids, as many as are left."""
+        held = Counter(_key(completion) for completion in self.done)
+        left = []
+        for prompt in prompts:
+            if held[_key(prompt)]:
+                held[_key(prompt)] -= 1
+            else:
+                left.append(prompt)
+        return left
+
+    def in_order(self, prompts: Iterable[Completion]) -> None:
+        """Rewrite the file in the order of the suite, all or nothing; what is no prompt of it comes last."""
+        place: dict[Key, int] = {}
+        for number, prompt in enumerate(prompts):
+            place.setdefault(_key(prompt), number)
+        ordered = sorted(self.done, key=lambda completion: place.get(_key(completion), len(place)))
+        write_jsonl(self.path, map(_row, ordered))
+
+
+def _key(completion: Completion) -> Key:
+    return completion.suite, completion.subset, completion.id, completion.prompt
+
+
+def _row(completion: Completion) -> dict[str, Any]:
+    """Return a line: metadata, then prompt and response; what is not known is left out."""
+    row = asdict(completion)
+    texts = {"prompt": row.pop("prompt"), "response": row.pop("response")}
+    return {name: value for name, value in row.items() if value is not None} | texts

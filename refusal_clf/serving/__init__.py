@@ -1,0 +1,1 @@
+"""Verdicts over HTTP: requests of all connections are judged together, in one thread."""
