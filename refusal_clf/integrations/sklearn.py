@@ -101,11 +101,14 @@ class RefusalEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         texts, width = self._read(X)
         if len(labels) != len(texts):
             raise ValueError(f"X has {len(texts)} samples, but y has {len(labels)}")
-        head = LogisticRegression(C=self.C, class_weight=self.class_weight, max_iter=1000)
-        self.head_ = head.fit(self._features(texts), labels, sample_weight=sample_weight)
+        self.head_ = self.head().fit(self._features(texts), labels, sample_weight=sample_weight)
         self.classes_ = self.head_.classes_
         self._width = width
         return self
+
+    def head(self) -> LogisticRegression:
+        """Return the regression, before it is fitted to `features`."""
+        return LogisticRegression(C=self.C, class_weight=self.class_weight, max_iter=1000)
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: ANN401, N803
         """Return the likeliest class of each text, shape (n,)."""
@@ -154,8 +157,14 @@ class RefusalEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _features(self, texts: list[Completion]) -> NDArray[np.float64]:
         classifier = BatchScorer.load(self.model, threads=self.threads).classifier
-        found = classifier.probabilities(texts, tier=self.tier).astype(np.float64)
-        return np.log(np.maximum(np.where(np.isnan(found), _NO_ANSWER, found), _LEAST))
+        return features(classifier.probabilities(texts, tier=self.tier))
+
+
+def features(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return what the regression reads, shape (n, 6), of what `RefusalClassifier.probabilities` returns."""
+    found = np.where(np.isnan(probabilities), _NO_ANSWER, probabilities.astype(np.float64))
+    logarithms: NDArray[np.float64] = np.log(np.maximum(found, _LEAST))
+    return logarithms
 
 
 _WIDTHS: Final = {None: "a frame", 1: "an array of responses", 2: "an array of prompts with responses"}
