@@ -14,14 +14,18 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import LogisticRegression
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from refusal_clf.classifier import TierChoice
 from refusal_clf.integrations.batches import BatchScorer, rows_of
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Completion
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted, column_or_1d
+except ImportError as error:
+    raise ImportError("this needs scikit-learn: pip install 'refusal-clf[sklearn]'") from error
 
 _LEAST: Final = 1e-6
 """The least probability whose logarithm is taken: beyond it the classifier's certainty says nothing."""
