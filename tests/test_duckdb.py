@@ -7,6 +7,7 @@ from cli_harness import needs_model
 
 from refusal_clf.integrations.batches import VERDICT_COLUMNS, BatchScorer
 from refusal_clf.integrations.duckdb import register
+from refusal_clf.records import InputError
 
 duckdb = pytest.importorskip("duckdb", reason="needs the extra `duckdb`")
 pytest.importorskip("pyarrow", reason="needs the extra `duckdb`")
@@ -61,3 +62,9 @@ def test_registering_twice_is_no_error(model_dir):
             register(opened, BatchScorer.load(model_dir, tier="fast"))
         found = opened.sql("SELECT refusal_clf('', 'I cannot help with that.').refusal").fetchall()
     assert found == [("full_refusal",)]
+
+
+def test_without_pyarrow_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("refusal_clf.cli.extras.find_spec", lambda name: None)
+    with duckdb.connect() as opened, pytest.raises(InputError, match=r"pip install 'refusal-clf\[duckdb\]'"):
+        register(opened)

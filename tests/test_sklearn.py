@@ -1,5 +1,8 @@
 """The estimator is one of scikit-learn's, as far as text can be, and learns labels of one's own."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from cli_harness import needs_model
@@ -72,6 +75,12 @@ def checks():
 @pytest.mark.filterwarnings("ignore")
 def test_it_passes_scikit_learns_checks(estimator, check):
     check(estimator)
+
+
+def test_without_scikit_learn_its_import_says_what_to_install():
+    code = "import sys; sys.modules['sklearn'] = None; import refusal_clf.integrations.sklearn"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.endswith("ImportError: this needs scikit-learn: pip install 'refusal-clf[sklearn]'\n")
 
 
 class TestText:

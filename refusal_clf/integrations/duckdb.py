@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from refusal_clf.cli.extras import need
 from refusal_clf.integrations.batches import BatchScorer
 
 if TYPE_CHECKING:
@@ -36,7 +37,13 @@ def register(connection: duckdb.DuckDBPyConnection, scorer: BatchScorer | None =
         DuckDB's.
     scorer
         Without a prefix and named columns; default: the packaged model with all processors.
+
+    Raises
+    ------
+    InputError
+        If pyarrow is missing, or the model is unusable.
     """
+    need("duckdb", "pyarrow")
     judge = scorer or BatchScorer.load(threads=None)
 
     known = connection.execute("SELECT 1 FROM duckdb_functions() WHERE function_name = ?", [_SCALAR]).fetchall()

@@ -14,14 +14,18 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import LogisticRegression
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from refusal_clf.classifier import TierChoice
 from refusal_clf.integrations.batches import BatchScorer, rows_of
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Completion
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted, column_or_1d
+except ImportError as error:
+    raise ImportError("this needs scikit-learn: pip install 'refusal-clf[sklearn]'") from error
 
 _LEAST: Final = 1e-6
 """The least probability whose logarithm is taken: beyond it the classifier's certainty says nothing."""
@@ -101,11 +105,14 @@ class RefusalEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         texts, width = self._read(X)
         if len(labels) != len(texts):
             raise ValueError(f"X has {len(texts)} samples, but y has {len(labels)}")
-        head = LogisticRegression(C=self.C, class_weight=self.class_weight, max_iter=1000)
-        self.head_ = head.fit(self._features(texts), labels, sample_weight=sample_weight)
+        self.head_ = self.head().fit(self._features(texts), labels, sample_weight=sample_weight)
         self.classes_ = self.head_.classes_
         self._width = width
         return self
+
+    def head(self) -> LogisticRegression:
+        """Return the regression, before it is fitted to `features`."""
+        return LogisticRegression(C=self.C, class_weight=self.class_weight, max_iter=1000)
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: ANN401, N803
         """Return the likeliest class of each text, shape (n,)."""
@@ -154,8 +161,14 @@ class RefusalEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _features(self, texts: list[Completion]) -> NDArray[np.float64]:
         classifier = BatchScorer.load(self.model, threads=self.threads).classifier
-        found = classifier.probabilities(texts, tier=self.tier).astype(np.float64)
-        return np.log(np.maximum(np.where(np.isnan(found), _NO_ANSWER, found), _LEAST))
+        return features(classifier.probabilities(texts, tier=self.tier))
+
+
+def features(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return what the regression reads, shape (n, 6), of what `RefusalClassifier.probabilities` returns."""
+    found = np.where(np.isnan(probabilities), _NO_ANSWER, probabilities.astype(np.float64))
+    logarithms: NDArray[np.float64] = np.log(np.maximum(found, _LEAST))
+    return logarithms
 
 
 _WIDTHS: Final = {None: "a frame", 1: "an array of responses", 2: "an array of prompts with responses"}
