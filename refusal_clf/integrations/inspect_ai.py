@@ -27,7 +27,9 @@ try:
     from inspect_ai.scorer import CORRECT, INCORRECT, PARTIAL, SampleScore, Score, Scorer, Target, metric, scorer
     from inspect_ai.solver import TaskState
 except ImportError as error:
-    raise ImportError("this needs Inspect AI from 0.3.261 on: pip install 'refusal-clf[inspect]'") from error
+    raise ImportError("this needs Inspect AI: pip install 'refusal-clf[inspect]'") from error
+if "reason" not in Score.model_fields:
+    raise ImportError("this needs Inspect AI from 0.3.261 on: pip install -U 'refusal-clf[inspect]'")
 
 CoconotSubset = Literal["original", "contrast"]
 
