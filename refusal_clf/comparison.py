@@ -59,8 +59,8 @@ class Comparison:
     rate_before, rate_after, difference, ci_low, ci_high
         Fractions; after minus before, with its 95 % interval.
     p_value, p_adjusted
-        McNemar's mid-p (two-sided; Student's with labels), and Holm's adjustment over all rows that can fail: half of alpha for the totals
-        (suites, subsets, empty responses), half for the categories.
+        McNemar's mid-p (two-sided; Student's with labels), and Holm's adjustment over all rows that can fail: half of
+        alpha for the totals (suites, subsets, empty responses), half for the categories.
     tolerated
         How far the rate may move the wrong way.
     detectable

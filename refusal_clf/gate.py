@@ -72,7 +72,8 @@ def check(pairs: Sequence[Pair], rules: Rules, run: Iterable[Item] | None = None
     run
         All items of the run, whose rates the limits are on; default: those of the pairs.
     judged
-        What a judge's labels say of the pairs; groups with enough of them are compared by the prediction-powered change.
+        What a judge's labels say of the pairs; groups with enough of them are compared by the prediction-powered
+        change.
 
     Raises
     ------
@@ -225,7 +226,7 @@ def _corrected(row: Comparison, question: _Question, alpha: float, judged: Judge
     before, after = (side.of(places, signs) for side in (judged.before, judged.after))
     if min(before.n_labels, after.n_labels) < MIN_LABELS:
         return row
-    change = corrected_change(before, after, judged.power)
+    change = corrected_change(before, after, judged.fit)
     normal = NormalDist()
     deviation = (change.ci_high - change.ci_low) / 2 / normal.inv_cdf(0.975)
     return replace(

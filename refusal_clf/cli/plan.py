@@ -93,7 +93,8 @@ def _plan(
 
 
 def _document(scored: list[Scored], target: Target, half_width: float, inflation: float) -> dict[str, Any]:
-    from refusal_clf.calibration.assessment import counting, memberships, probability
+    from refusal_clf.calibration.assessment import memberships, probability
+    from refusal_clf.calibration.matching import counting
     from refusal_clf.calibration.planning import judge_only_need, plan
     from refusal_clf.calibration.sampling import SampleUnit, stratum_of
 
