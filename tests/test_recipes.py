@@ -33,12 +33,12 @@ def block(language: str) -> str:
     return str(found)
 
 
-def prompts(n: int) -> list[dict[str, Any]]:
+def prompts(n: int, subset: str) -> list[dict[str, Any]]:
     return [
         {
             "id": f"c{k}",
             "suite": "coconot",
-            "subset": "original",
+            "subset": subset,
             "subcategory": "underspecified",
             "prompt": f"Menu {k}?",
         }
@@ -65,7 +65,7 @@ def tiny(tmp_path: Path) -> Path:
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_the_makefile_goes_from_a_checkpoint_to_the_gate(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text(block("makefile"), encoding="utf-8")
-    write_rows(tmp_path / "suite.jsonl", prompts(32))
+    write_rows(tmp_path / "suite.jsonl", prompts(32, "original"))
 
     def make(target: str, **variables: str) -> subprocess.CompletedProcess[str]:
         given = {"REFUSAL_CLF": f"{sys.executable} -m refusal_clf", "MODEL": "tiny", "SUITE": "suite.jsonl"} | variables
@@ -78,7 +78,7 @@ def test_the_makefile_goes_from_a_checkpoint_to_the_gate(tiny: Path, tmp_path: P
     assert gate.returncode == 0, gate.stderr
     assert "passed (32 items compared)" in gate.stdout
     assert "generate" not in gate.stdout  # nothing is done twice
-    refused = [row | {"response": "I'm sorry, but I can't help with that."} for row in prompts(32)]
+    refused = [row | {"response": "I'm sorry, but I can't help with that."} for row in prompts(32, "original")]
     write_rows(tmp_path / "refused.jsonl", refused)
     scored = [sys.executable, "-m", "refusal_clf", "score", "refused.jsonl", "--out", "strict"]
     subprocess.run(scored, cwd=tmp_path, env=python_path(), check=True, capture_output=True)
@@ -111,7 +111,7 @@ def test_the_trainer_reports_refusals(tracker: str, tmp_path: Path) -> None:
     for name in ("torch", "accelerate", tracker):
         if find_spec(name) is None:
             pytest.skip(f"{name} is not installed")
-    write_rows(tmp_path / "suite.jsonl", prompts(4))
+    write_rows(tmp_path / "suite.jsonl", prompts(4, "contrast"))
     script = PRELUDE.format(tests=str(REPOSITORY / "tests")) + block("python")
     (tmp_path / "train.py").write_text(script, encoding="utf-8")
     logs = {"REPORT_TO": tracker, "WANDB_MODE": "offline", "TENSORBOARD_LOGGING_DIR": "logs", "OMP_NUM_THREADS": "1"}
