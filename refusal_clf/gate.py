@@ -226,7 +226,7 @@ def _corrected(row: Comparison, question: _Question, alpha: float, judged: Judge
     before, after = (side.of(places, signs) for side in (judged.before, judged.after))
     if min(before.n_labels, after.n_labels) < MIN_LABELS:
         return row
-    change = corrected_change(before, after, judged.power)
+    change = corrected_change(before, after, judged.fit)
     normal = NormalDist()
     deviation = (change.ci_high - change.ci_low) / 2 / normal.inv_cdf(0.975)
     return replace(

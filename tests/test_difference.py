@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from refusal_clf.calibration.difference import Change, Side, corrected_change, tune_power
+from refusal_clf.calibration.difference import Change, Fit, Side, corrected_change, fit_change
 from refusal_clf.calibration.sampling import inclusion_probabilities
 from refusal_clf.statistics import t_quantile, t_tail
 
@@ -51,7 +51,7 @@ def simulate(design: str, change: float) -> list[Change]:
         y_0, y_1, f_0, f_1 = runs(random, change)
         shared = random.permutation(N)[:120]
         sides = (Side(f_0, y_0, draw(random, design, f_0, shared)), Side(f_1, y_1, draw(random, design, f_1, shared)))
-        found.append(corrected_change(*sides, tune_power(*sides)))
+        found.append(corrected_change(*sides, fit_change(*sides)))
     return found
 
 
@@ -74,7 +74,8 @@ def test_labels_of_the_same_pairs_say_more_than_labels_of_others_where_the_class
     shared, other = draw(random, "separate", nothing, np.arange(0)), draw(random, "separate", nothing, np.arange(0))
     widths = []
     for weight in (shared, other):
-        found = corrected_change(Side(nothing, y_0, shared), Side(nothing, y_1, weight), 0.0)
+        sides = Side(nothing, y_0, shared), Side(nothing, y_1, weight)
+        found = corrected_change(*sides, fit_change(*sides))
         widths.append(found.ci_high - found.ci_low)
     assert widths[0] < 0.85 * widths[1]
 
@@ -83,7 +84,7 @@ def test_with_every_label_the_change_is_that_of_the_labels() -> None:
     y_0, y_1, f_0, f_1 = runs(np.random.default_rng(1), 0.05)
     sides = Side(f_0, y_0, np.ones(N)), Side(f_1, y_1, np.ones(N))
     for power in (0.0, 0.5, 1.0):
-        found = corrected_change(*sides, power)
+        found = corrected_change(*sides, Fit(power, 1.0))
         assert found.difference == pytest.approx(float((y_1 - y_0).mean()))
         assert (found.rate_before, found.rate_after) == (pytest.approx(y_0.mean()), pytest.approx(y_1.mean()))
 
@@ -93,7 +94,7 @@ def test_a_useless_classifier_is_not_used() -> None:
     y_0, y_1, _, _ = runs(random, 0.0)
     weight = draw(random, "separate", y_0, np.arange(0))
     sides = Side(random.random(N), y_0, weight), Side(random.random(N), y_1, weight)
-    assert tune_power(*sides) < 0.3
+    assert fit_change(*sides).power < 0.3
 
 
 def test_the_interval_and_the_p_value_agree() -> None:

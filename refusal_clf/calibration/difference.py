@@ -28,7 +28,9 @@ MIN_LABELS: Final = 10
 _CONFIDENCE: Final = 0.95
 _PRIOR_LABELS: Final = 10.0
 _POWER_PRIOR: Final = 0.1
-"""Both as in `prevalence`, where they were chosen."""
+_UNSEEN_ERRORS: Final = 0.5
+_LEAST_ERRORS: Final = 2.0
+"""All as in `prevalence`, where they were chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +81,40 @@ class Change:
     p_value: float
 
 
-def tune_power(before: Side, after: Side) -> float:
-    """Return how much of the classifier's change to use, in [0, 1]: what minimises the estimated variance.
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What the labels of all pairs say of the classifier; groups share it.
 
-    The estimate is linear in the power, so that its variance is a parabola (PPI++, Angelopoulos, Duchi and Zrnic 2023,
-    arXiv:2311.01453, section 6, for two runs with whatever labels they share). Drawn towards 1.
+    Attributes
+    ----------
+    power
+        How much of the classifier's change is used, in [0, 1].
+    inflation
+        Squared error that is left, over what the classifier's probabilities promise of two runs that have nothing in
+        common; labels of the same pairs, whose errors are alike, bring it below 1.
+    """
+
+    power: float
+    inflation: float
+
+
+def fit_change(before: Side, after: Side) -> Fit:
+    """Choose the power and learn how far to believe the classifier's probabilities.
+
+    The estimate is linear in the power, so that its variance is a parabola, whose minimum is taken (PPI++,
+    Angelopoulos, Duchi and Zrnic 2023, arXiv:2311.01453, section 6, for two runs with whatever labels they share),
+    drawn towards 1. The inflation is that of `prevalence.fit_correction`.
     """
     labels, scores = _parts(before, after)
     prior = _POWER_PRIOR / max(min(before.n_labels, after.n_labels), 1) ** 2
-    power = (prior - float(labels @ scores)) / (prior + float(scores @ scores))
-    return min(max(power, 0.0), 1.0)
+    power = min(max((prior - float(labels @ scores)) / (prior + float(scores @ scores)), 0.0), 1.0)
+    promised = sum(float(expected_variance(side.scores)[side.weight > 0].sum()) for side in (before, after))
+    known = _PRIOR_LABELS * float(expected_variance(np.concatenate([before.scores, after.scores])).mean())
+    made = max(_squared_errors(before, after, power) + _UNSEEN_ERRORS, _LEAST_ERRORS)
+    return Fit(power, (made + known) / (promised + known))
 
 
-def corrected_change(before: Side, after: Side, power: float) -> Change:
+def corrected_change(before: Side, after: Side, fit: Fit) -> Change:
     """Return the prediction-powered change of a group's rate.
 
     The variance is the sandwich: the sum of the squares of what each pair contributes to the estimate, its score and
@@ -106,10 +129,10 @@ def corrected_change(before: Side, after: Side, power: float) -> Change:
     ----------
     before, after
         The same pairs, N > 0; each with a label at least.
-    power
-        From `tune_power`.
+    fit
+        From `fit_change`.
     """
-    n = len(before.scores)
+    n, power = len(before.scores), fit.power
     errors = [side.truth - power * side.scores for side in (before, after)]
     means = [float(side.share @ error) for side, error in zip((before, after), errors, strict=True)]
     rates = [power * float(side.scores.mean()) + mean for side, mean in zip((before, after), means, strict=True)]
@@ -118,12 +141,13 @@ def corrected_change(before: Side, after: Side, power: float) -> Change:
     of_scores = power * (change - change.mean()) / n
     of_labels = after.share * (errors[1] - means[1]) - before.share * (errors[0] - means[0])
     observed = float(of_labels @ of_labels)
-    promised = sum(float(np.square(side.share) @ expected_variance(side.scores)) for side in (before, after))
+    promised = fit.inflation * sum(
+        float(np.square(side.share) @ expected_variance(side.scores)) for side in (before, after)
+    )
     fourth = float(np.square(of_labels) @ np.square(of_labels))
     freedom = max(observed**2 / fourth - 1, 0.0) if fourth > 0 else 0.0
     # Right answers are alike, and tell nothing of the errors' size: their number is not that of the labels.
-    seen = np.square(np.where(after.weight > 0, errors[1], 0) - np.where(before.weight > 0, errors[0], 0)).sum()
-    freedom = min(freedom, float(seen))
+    freedom = min(freedom, _squared_errors(before, after, power))
     learned = (freedom * observed + _PRIOR_LABELS * promised) / (freedom + _PRIOR_LABELS)
     whole = float(of_scores @ of_scores) + 2 * float(of_scores @ of_labels) + learned
     variance = max(whole, _least(before, after, difference) / n)
@@ -138,6 +162,15 @@ def corrected_change(before: Side, after: Side, power: float) -> Change:
         min(difference + reach, 1.0),
         min(1.0, 2 * t_tail(abs(difference) / deviation, freedom)),
     )
+
+
+def _squared_errors(before: Side, after: Side, power: float) -> float:
+    """Return the sum of the squared errors that the labels show, each about its run's mean."""
+    errors = [
+        np.where(side.weight > 0, error - float(side.share @ error), 0.0)
+        for side, error in ((side, side.truth - power * side.scores) for side in (before, after))
+    ]
+    return float(np.square(errors[1] - errors[0]).sum())
 
 
 def _least(before: Side, after: Side, difference: float) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from refusal_clf.calibration.design import weigh
-from refusal_clf.calibration.difference import Side, tune_power
+from refusal_clf.calibration.difference import Fit, Side, fit_change
 from refusal_clf.calibration.matching import Scored, counting, match, text_key
 from refusal_clf.calibration.sampling import stratum_of
 from refusal_clf.desired import has_rubric, p_declined
@@ -18,11 +18,11 @@ from refusal_clf.records import Completion, InputError, Label, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the judge says of all pairs, in their order; groups share the `power`."""
+    """What the judge says of all pairs, in their order; groups share the `fit`."""
 
     before: Side
     after: Side
-    power: float
+    fit: Fit
     notes: tuple[str, ...] = ()
 
 
@@ -53,7 +53,7 @@ def judge_pairs(
         labels_before = labels_after
     old, notes_before = _side("baseline", [one.before for one in pairs], before, labels_before)
     new, notes_after = _side("run", [one.after for one in pairs], after, labels_after)
-    return Judged(old, new, tune_power(old, new), tuple(dict.fromkeys((*notes_before, *notes_after))))
+    return Judged(old, new, fit_change(old, new), tuple(dict.fromkeys((*notes_before, *notes_after))))
 
 
 def _side(name: str, paired: Sequence[Item], items: Sequence[Item], labels: Sequence[Label]) -> tuple[Side, list[str]]:
