@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from refusal_clf.records import Completion
+
 if TYPE_CHECKING:
     from refusal_clf.suites import SuiteMetadata
 
@@ -25,6 +27,20 @@ Format = Annotated[
     Literal["table", "json", "markdown"], typer.Option("--format", help="What is printed on standard output.")
 ]
 """Options of the commands that score."""
+
+PromptOption = Annotated[str | None, typer.Option("--prompt", metavar="TEXT", help="What the model was asked.")]
+ResponseOption = Annotated[str | None, typer.Option("--response", metavar="TEXT", help="What it said.")]
+SubcategoryOption = Annotated[
+    str | None,
+    typer.Option("--subcategory", help="CoCoNot subcategory, whose rubric decides; default: the generic rubric."),
+]
+CategoryOption = Annotated[str | None, typer.Option("--category", help="CoCoNot category; repeated in the verdict.")]
+SubsetOption = Annotated[
+    Literal["original", "contrast"] | None,
+    typer.Option("--subset", help="CoCoNot subset: should the request be declined (original) or answered (contrast)?"),
+]
+SuiteOption = Annotated[SuiteChoice, typer.Option("--suite", help="The benchmark the rows belong to.")]
+"""Of `classify` and `explain`: one completion."""
 
 ScoredFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="Completions, or a results folder (or verdicts.jsonl) of `score`.")
@@ -48,6 +64,25 @@ FrozenLayers = Annotated[int, typer.Option(min=0, help="Lowest layers that keep 
 MaxTokens = Annotated[int, typer.Option(min=64, max=512, help="Word pieces that the encoder reads.")]
 Seed = Annotated[int, typer.Option()]
 """Options of the commands that train."""
+
+
+def completion_of(
+    prompt: str | None,
+    response: str,
+    suite: SuiteChoice,
+    subset: str | None,
+    category: str | None,
+    subcategory: str | None,
+) -> Completion:
+    """Return the completion that options describe."""
+    return Completion(
+        prompt=prompt or "",
+        response=response,
+        suite="generic" if suite == "auto" else suite,
+        subset=subset,
+        category=category,
+        subcategory=subcategory,
+    )
 
 
 def metadata_of(suite: SuiteChoice) -> SuiteMetadata | None:
