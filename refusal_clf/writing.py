@@ -116,7 +116,7 @@ class VerdictWriter:
         """Append a batch in its order."""
         if self._stream is None:
             raise ValueError("VerdictWriter is used outside its with block")
-        self._stream.writelines(_line(verdict.to_dict()) for verdict in verdicts)
+        self._stream.writelines(json_line(verdict.to_dict()) for verdict in verdicts)
         self._stream.flush()
 
 
@@ -125,7 +125,7 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     count = 0
     with replacing(path) as stream:
         for row in rows:
-            stream.write(_line(row))
+            stream.write(json_line(row))
             count += 1
     return count
 
@@ -228,7 +228,8 @@ def _umask() -> int:
     return mask
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def json_line(row: Mapping[str, Any]) -> str:
+    """Return a row as a line of JSON lines. NaN is refused."""
     return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
 
 
