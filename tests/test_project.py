@@ -26,7 +26,8 @@ OPENS_SOCKETS = (
     "huggingface_hub",
 )
 NETWORK_PREFIXES = tuple(f"{module}." for module in OPENS_SOCKETS)
-MAY_OPEN_SOCKETS = ("judge/", "download.py", "cli/generate.py")  # `judge`, `data pull`, `generate`
+# `judge`, `data pull`, `generate`, and the page of `review` on loopback.
+MAY_OPEN_SOCKETS = ("judge/", "download.py", "cli/generate.py", "review/server.py")
 MAKES_LOADING_UNSAFE = {"allow_pickle": True, "trust_remote_code": True, "weights_only": False}
 
 

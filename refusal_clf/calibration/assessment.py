@@ -202,8 +202,8 @@ def assess(scored: Sequence[Scored], labels: Mapping[int, Label], target: Target
     )
     if picked := sum(label.queue in ("disagreements", "uncertain") for _, label in told):
         notes.append(
-            f"{picked} labels are of completions that `review` picked because they are doubtful: no random sample, so that "
-            "rates and agreement are biased; label the queue 'random' for rates"
+            f"{picked} labels are of completions that `review` picked because they are doubtful: no random sample, so "
+            "that rates and agreement are biased; label the queue 'random' for rates"
         )
     if len(told) < len(labels):
         notes.append(f"{len(labels) - len(told)} labels give no {target} and are left out")

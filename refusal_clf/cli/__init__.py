@@ -23,6 +23,7 @@ from refusal_clf.cli import (
     info,
     judge,
     plan,
+    review,
     score,
     train,
 )
@@ -68,7 +69,22 @@ def _options(
     """
 
 
-for _command in (score, classify, explain, check, judge, calibrate, plan, train, evaluate, distil, export, data, info):
+for _command in (
+    score,
+    classify,
+    explain,
+    check,
+    judge,
+    review,
+    calibrate,
+    plan,
+    train,
+    evaluate,
+    distil,
+    export,
+    data,
+    info,
+):
     _command.register(app)
 
 
