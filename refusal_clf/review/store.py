@@ -2,7 +2,7 @@
 
 The whole file is written anew and put in the place of the old one with every label. A row that supersedes another would
 be quicker to append, but a labels file may name a completion once only: so it is a valid one at every moment, for
-`calibrate` and `train` as for a crash, and what was undone is gone. Ten thousand labels take about 0.1 s.
+`calibrate` and `train` as for a crash, and what was undone is gone.
 """
 
 from __future__ import annotations
