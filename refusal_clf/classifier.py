@@ -166,7 +166,7 @@ class RefusalClassifier:
         """Ask the lexical tier, and set the encoder to work on what it is to answer."""
         texts = [prepare(completion) for completion in completions]
         answers_of, new = recent.look_up(texts)
-        lexical = self._lexical.logits([text for text, _ in new])
+        lexical = self.lexical.logits([text for text, _ in new])
         verdicts = self.config.verdict.fast.probabilities(None, lexical[:, :_N_VERDICTS])
         refusals = self.config.refusal.fast.probabilities(None, lexical[:, _N_VERDICTS:])
         rows = np.flatnonzero(self._to_encoder(verdicts, refusals, tier)).tolist()
@@ -221,8 +221,17 @@ class RefusalClassifier:
             flags=tuple(flags),
         )
 
+    def logits(self, texts: Sequence[Prepared]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the raw scores of the lexical tier and of the encoder, each of shape (len(texts), 6).
+
+        The first three columns are the verdict's, the others the refusal class's; `config` says how they are blended.
+        """
+        pending = self._encoder.submit(encode(self._tokenizer, texts, self.config.budget))
+        return self.lexical.logits(texts), pending.result()
+
     @cached_property
-    def _lexical(self) -> LexicalModel:
+    def lexical(self) -> LexicalModel:
+        """The first tier."""
         return load_lexical(self.directory / layout.LEXICAL_FILE)
 
     @cached_property

@@ -264,7 +264,8 @@ def _labels(path: Path, column: str | None) -> Iterator[Label]:
             )
         if (bad := _repeated(seen, row, fields, judge)) is not None:
             raise InputError(bad.reason, file=name, line=row.line)
-        yield Label(completion_from(fields), verdict, refusal, judge, source, sampled)
+        queue = text_of(values.get("queue"))
+        yield Label(completion_from(fields), verdict, refusal, judge, source, sampled, queue)
 
 
 def _read_label(

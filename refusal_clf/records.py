@@ -113,7 +113,7 @@ class Label:
     """A judge's or a person's label of one completion; `verdict` or `refusal` or both are given.
 
     `source` is the labels file's name without its ending: it tells label sets apart where rows name no model.
-    `sampled` is None for labels that do not say how they were drawn.
+    `sampled` is None for labels that do not say how they were drawn. `queue` is what `review` showed them from.
     """
 
     completion: Completion
@@ -122,3 +122,4 @@ class Label:
     judge: str
     source: str = ""
     sampled: Sampled | None = None
+    queue: str | None = None

@@ -6,14 +6,14 @@ A model directory records `PREPARATION_VERSION`; raise it whenever a change here
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from refusal_clf import rubrics
 from refusal_clf.disguise import INVISIBLE, reveal
 from refusal_clf.language import mostly_not_english
 from refusal_clf.records import Completion
+from refusal_clf.tracing import Traced, nfkc, substitute
 from refusal_clf.unusual import code_only, gibberish
 
 PREPARATION_VERSION: Final = 2
@@ -118,6 +118,13 @@ def prepare(completion: Completion) -> Prepared:
     return Prepared(rubric, subset or "", prompt, response, tuple(flags))
 
 
+def trace(completion: Completion) -> Traced:
+    """Return the response that `prepare` makes of a completion, each character with its place in the original one."""
+    response, _ = strip_artifacts(Traced(completion.response))
+    response, _ = _clip_characters(normalise(response))
+    return cast("Traced", response)
+
+
 def strip_artifacts(text: str) -> tuple[str, bool]:
     """Remove chat-template tokens, echoed prompts, refusal tags and reasoning blocks from a response.
 
@@ -132,14 +139,14 @@ def strip_artifacts(text: str) -> tuple[str, bool]:
     """
     # Full-width bars and brackets (DeepSeek's `<｜…｜>`) are folded first, or the patterns would not see them.
     original = text
-    text = unicodedata.normalize("NFKC", _bounded(_after_reasoning(text)))
+    text = nfkc(_bounded(_after_reasoning(text)))
     folded = text if text != original else original
-    text = _THINK_BLOCK.sub(" ", text)
-    text = _PROMPT_ECHO.sub("", text)
-    text = _SYSTEM_BLOCK.sub(" ", text)
+    text = substitute(_THINK_BLOCK, " ", text)
+    text = substitute(_PROMPT_ECHO, "", text)
+    text = substitute(_SYSTEM_BLOCK, " ", text)
     if (turn := _NEXT_TURN.search(text)) and text[: turn.start()].strip():
         text = text[: turn.start()]
-    text = _SPECIAL.sub(" ", text)
+    text = substitute(_SPECIAL, " ", text)
     while label := _ROLE_LABEL.match(text) or _REFUSAL_TAG.match(text):
         text = text[label.end() :]
     removed = text != folded or len(_after_reasoning(original)) != len(original)
@@ -148,10 +155,10 @@ def strip_artifacts(text: str) -> tuple[str, bool]:
 
 def normalise(text: str) -> str:
     """Fold Unicode compatibility forms and quotes, drop invisible and control characters, fold white space."""
-    text = unicodedata.normalize("NFKC", text).translate(_QUOTES)
-    text = _INVISIBLE.sub("", text)
-    text = _CONTROL.sub(" ", text)
-    return _SPACE.sub(" ", text).strip()
+    text = nfkc(text).translate(_QUOTES)
+    text = substitute(_INVISIBLE, "", text)
+    text = substitute(_CONTROL, " ", text)
+    return substitute(_SPACE, " ", text).strip()
 
 
 def _after_reasoning(text: str) -> str:

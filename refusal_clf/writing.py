@@ -219,7 +219,7 @@ def _umask() -> int:
 
 
 def json_line(row: Mapping[str, Any]) -> str:
-    """Return a row as a line of JSON lines."""
+    """Return a row as a line of JSON lines. NaN is refused."""
     return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
 
 

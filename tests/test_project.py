@@ -26,8 +26,8 @@ OPENS_SOCKETS = (
     "huggingface_hub",
 )
 NETWORK_PREFIXES = tuple(f"{module}." for module in OPENS_SOCKETS)
-# `judge`, `data pull`, `generate`, `serve`
-MAY_OPEN_SOCKETS = ("judge/", "download.py", "generation/remote.py", "serving/")
+# `judge`, `data pull`, `generate`, `serve`, and the page of `review` on loopback.
+MAY_OPEN_SOCKETS = ("judge/", "download.py", "generation/remote.py", "serving/", "review/server.py")
 MAKES_LOADING_UNSAFE = {"allow_pickle": True, "trust_remote_code": True, "weights_only": False}
 
 

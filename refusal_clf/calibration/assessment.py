@@ -195,6 +195,11 @@ def assess(scored: Sequence[Scored], labels: Mapping[int, Label], target: Target
     sample, strategy, notes = weigh(
         strata, [row for row, _ in told], given == COUNTED[target], [label.sampled for _, label in told]
     )
+    if picked := sum(label.queue in ("disagreements", "uncertain") for _, label in told):
+        notes.append(
+            f"{picked} labels are of completions that `review` picked because they are doubtful: no random sample, so "
+            "that rates and agreement are biased; label the queue 'random' for rates"
+        )
     if len(told) < len(labels):
         notes.append(f"{len(labels) - len(told)} labels give no {target} and are left out")
     correction = fit_correction(answers.scores, sample)

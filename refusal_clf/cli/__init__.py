@@ -20,11 +20,13 @@ from refusal_clf.cli import (
     data,
     distil,
     evaluate,
+    explain,
     export,
     generate,
     info,
     judge,
     plan,
+    review,
     score,
     serve,
     train,
@@ -75,7 +77,8 @@ def _options(
 
 
 _COMMANDS: Final = (
-    score, classify, check, generate, serve, judge, calibrate, plan, train, evaluate, distil, export, data, info,
+    score, classify, explain, check, generate, serve, judge, review, calibrate, plan, train, evaluate, distil, export,
+    data, info,
 )  # fmt: skip
 for _command in _COMMANDS:
     _command.register(app)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from refusal_clf.cli.variables import variable
+from refusal_clf.records import Completion
 
 if TYPE_CHECKING:
     from refusal_clf.suites import SuiteMetadata
@@ -63,6 +64,19 @@ Format = Annotated[
 """Options of the commands that score. Each means the same in all of them, and so has a variable without the command's
 name (`cli.variables`) and a place at the top of a configuration file."""
 
+PromptOption = Annotated[str | None, typer.Option("--prompt", metavar="TEXT", help="What the model was asked.")]
+ResponseOption = Annotated[str | None, typer.Option("--response", metavar="TEXT", help="What it said.")]
+SubcategoryOption = Annotated[
+    str | None,
+    typer.Option("--subcategory", help="CoCoNot subcategory, whose rubric decides; default: the generic rubric."),
+]
+CategoryOption = Annotated[str | None, typer.Option("--category", help="CoCoNot category; repeated in the verdict.")]
+SubsetOption = Annotated[
+    Literal["original", "contrast"] | None,
+    typer.Option("--subset", help="CoCoNot subset: should the request be declined (original) or answered (contrast)?"),
+]
+"""Of `classify` and `explain`: one completion."""
+
 ScoredFile = Annotated[
     Path,
     typer.Argument(
@@ -88,6 +102,25 @@ FrozenLayers = Annotated[int, typer.Option(min=0, help="Lowest layers that keep 
 MaxTokens = Annotated[int, typer.Option(min=64, max=512, help="Word pieces that the encoder reads.")]
 Seed = Annotated[int, typer.Option()]
 """Options of the commands that train."""
+
+
+def completion_of(
+    prompt: str | None,
+    response: str,
+    suite: SuiteChoice,
+    subset: str | None,
+    category: str | None,
+    subcategory: str | None,
+) -> Completion:
+    """Return the completion that options describe."""
+    return Completion(
+        prompt=prompt or "",
+        response=response,
+        suite="generic" if suite == "auto" else suite,
+        subset=subset,
+        category=category,
+        subcategory=subcategory,
+    )
 
 
 def metadata_of(suite: SuiteChoice) -> SuiteMetadata | None:

@@ -9,11 +9,24 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
-from refusal_clf.cli.choices import Model, OnError, Suite, SuiteChoice, Threads, Tier, metadata_of
+from refusal_clf.cli.choices import (
+    CategoryOption,
+    Model,
+    OnError,
+    PromptOption,
+    SubcategoryOption,
+    SubsetOption,
+    Suite,
+    SuiteChoice,
+    Threads,
+    Tier,
+    completion_of,
+    metadata_of,
+)
 from refusal_clf.cli.progress import say
 from refusal_clf.records import Completion, InputError, Verdict
 from refusal_clf.streams import STDIN, name_of
@@ -39,21 +52,16 @@ def _classify(
             metavar="FILE", help="Completions, in any format that `score` reads; - is stdin.", show_default=False
         ),
     ] = None,
-    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="What the model was asked.")] = None,
+    prompt: PromptOption = None,
     response: Annotated[
         str | None,
         typer.Option(
             metavar="TEXT", help="What it said; without it, completions are read: of FILE, or JSON lines from stdin."
         ),
     ] = None,
-    subcategory: Annotated[
-        str | None, typer.Option(help="CoCoNot subcategory, whose rubric decides; default: the generic rubric.")
-    ] = None,
-    category: Annotated[str | None, typer.Option(help="CoCoNot category; repeated in the verdict.")] = None,
-    subset: Annotated[
-        Literal["original", "contrast"] | None,
-        typer.Option(help="CoCoNot subset: should the request be declined (original) or answered (contrast)?"),
-    ] = None,
+    subcategory: SubcategoryOption = None,
+    category: CategoryOption = None,
+    subset: SubsetOption = None,
     suite: Suite = "auto",
     model: Model = None,
     tier: Tier = "auto",
@@ -74,14 +82,7 @@ def _classify(
         raise InputError("--response is one response: leave it or the file out", file=file)
     clf = RefusalClassifier.load(model, threads=threads)
     if response is not None:
-        completion = Completion(
-            prompt=prompt or "",
-            response=response,
-            suite="generic" if suite == "auto" else suite,
-            subset=subset,
-            category=category,
-            subcategory=subcategory,
-        )
+        completion = completion_of(prompt, response, suite, subset, category, subcategory)
         _write(clf.predict([completion], tier=tier))
         return
     source = file or Path(STDIN)

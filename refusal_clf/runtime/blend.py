@@ -32,10 +32,14 @@ class Blend:
 
     def probabilities(self, encoder: Float32 | None, lexical: Float32) -> Float32:
         """Return probabilities of shape (n, k) for scores of that shape; the encoder's may be missing."""
+        return softmax(self.scores(encoder, lexical))
+
+    def scores(self, encoder: Float32 | None, lexical: Float32) -> Float32:
+        """Return the blended scores, whose differences are log-odds; arguments are those of `probabilities`."""
         scores = lexical * np.float32(self.lexical)
         if encoder is not None:
             scores = scores + encoder * np.float32(self.encoder)
-        return softmax(scores)
+        return scores
 
 
 def answers(probabilities: Float32, labels: tuple[str, ...]) -> NDArray[np.int64]:

@@ -31,6 +31,8 @@ _TAIL_CHARS: Final = 400
 _PROMPT_CHARS: Final = 600
 _OPENING_WORDS: Final = 14
 _CHAR_ORDERS: Final = (3, 5)
+_N_RUBRIC: Final = 3
+_N_SHAPE: Final = 3
 _PRIME: Final = np.uint32(0x01000193)  # FNV-1's 32-bit prime
 _MIX: Final = np.uint32(0x85EBCA6B)  # MurmurHash3's finaliser
 _SALTS: Final = {
@@ -47,11 +49,55 @@ def features(text: Prepared, n_bits: int = DEFAULT_BITS) -> UInt32:
     the rubric crossed with the response's words and word pairs; the subset crossed with its words; length and
     overlap with the prompt in a few steps.
     """
-    response = text.response.lower()
-    if len(response) > _HEAD_CHARS + _TAIL_CHARS:
-        response = response[:_HEAD_CHARS] + "\n" + response[-_TAIL_CHARS:]
-    words = _WORD.findall(response)
-    prompt_words = _WORD.findall(text.prompt.lower()[:_PROMPT_CHARS])
+    response = _visible(text.response.lower())
+    hashes = _families(text, response, _WORD.findall(response), _prompt_words(text))
+    return _distinct(hashes >> np.uint32(32 - n_bits))
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Every occurrence of a feature in a text, repeated ones included.
+
+    `index` is in [0, 2**n_bits); `start` and `end` are characters of the prepared response, end exclusive, both -1 for
+    what does not stand there: prompt, rubric, subset and shape. All have shape (occurrences,).
+    """
+
+    index: UInt32
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+
+def locate(text: Prepared, n_bits: int = DEFAULT_BITS) -> Located:
+    """Return where the features of one text stand; their distinct indices are those of `features`."""
+    lowered = text.response.lower()
+    response = _visible(lowered)
+    # A letter can become two when it is lowered, and a long response loses its middle.
+    place = np.repeat(np.arange(len(text.response)), [len(letter.lower()) for letter in text.response])
+    if len(response) < len(lowered):
+        place = np.concatenate([place[: _HEAD_CHARS + 1], place[-_TAIL_CHARS:]])
+    matches = list(_WORD.finditer(response))
+    words = np.array([(place[match.start()], place[match.end() - 1] + 1) for match in matches]).reshape(-1, 2)
+    # `_families` pads the response with a space on each side.
+    letters = np.stack([place, place + 1], axis=1)[[0, *range(len(place)), -1]] if len(place) else words
+    nowhere = np.full((1, 2), -1)
+    prompt_words = _prompt_words(text)
+    spans = [
+        *(_runs(words, order) for order in (1, 2, 3)),
+        *(_runs(words[:_OPENING_WORDS], order) for order in (1, 2, 3)),
+        *(_runs(words[-_OPENING_WORDS:], order) for order in (1, 2)),
+        *(nowhere.repeat(max(0, len(prompt_words) + 1 - order), axis=0) for order in (1, 2)),
+        nowhere.repeat(_N_RUBRIC, axis=0),
+        *(_runs(words, order) for order in (1, 2, 1)),
+        *(_runs(letters, order) for order in _CHAR_ORDERS),
+        nowhere.repeat(_N_SHAPE, axis=0),
+    ]
+    start, end = np.concatenate(spans).T
+    hashes = _families(text, response, [match.group() for match in matches], prompt_words)
+    return Located(hashes >> np.uint32(32 - n_bits), start, end)
+
+
+def _families(text: Prepared, response: str, words: list[str], prompt_words: list[str]) -> UInt32:
+    """Return the hashes of every occurrence, family by family; `locate` knows the order."""
     hashed, prompt = _word_hashes(words), _word_hashes(prompt_words)
     rubric = np.uint32(crc32(text.rubric.encode()))
     subset = np.uint32(crc32(text.subset.encode()))
@@ -70,7 +116,7 @@ def features(text: Prepared, n_bits: int = DEFAULT_BITS) -> UInt32:
             _salted(_SALTS["char"], *_character_ngrams(response)),
             _salted(_SALTS["shape"], _shape(words, prompt_words)),
         ]
-    return _distinct(np.concatenate(parts) >> np.uint32(32 - n_bits))
+    return np.concatenate(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +152,17 @@ class LexicalModel:
             row[:] = self.weights[index].sum(axis=0, dtype=np.float32) / norm + self.bias
         return rows
 
+    def shares(self, text: Prepared) -> tuple[Located, NDArray[np.float64]]:
+        """Return every occurrence of a feature and what it adds to the scores, shape (occurrences, n_outputs).
+
+        The sum over all of them is `logits` less the bias. A feature that occurs several times counts once, so that
+        its occurrences have equal parts of its weight.
+        """
+        located = locate(text, self.n_bits)
+        index, which, times = np.unique(located.index, return_inverse=True, return_counts=True)
+        norm = float(np.sqrt(self.squared_idf[index].sum(dtype=np.float32))) or 1.0
+        return located, (self.weights[index] / (norm * times[:, None]))[which]
+
 
 def load_lexical(path: Path) -> LexicalModel:
     """Load a lexical tier from safetensors: memory-mapped until used, and nothing in the file can execute."""
@@ -113,6 +170,23 @@ def load_lexical(path: Path) -> LexicalModel:
 
     tensors = load_file(path)
     return LexicalModel(tensors["weights"], tensors["squared_idf"], tensors["bias"])
+
+
+def _visible(response: str) -> str:
+    """Return what the tier reads of a response in lower case: head and tail of a long one."""
+    if len(response) <= _HEAD_CHARS + _TAIL_CHARS:
+        return response
+    return response[:_HEAD_CHARS] + "\n" + response[-_TAIL_CHARS:]
+
+
+def _prompt_words(text: Prepared) -> list[str]:
+    return _WORD.findall(text.prompt.lower()[:_PROMPT_CHARS])
+
+
+def _runs(spans: NDArray[np.int64], order: int) -> NDArray[np.int64]:
+    """Return from where to where each run of `order` spans reaches, shape (runs, 2)."""
+    size = max(0, len(spans) - order + 1)
+    return np.stack([spans[:size, 0], spans[order - 1 : order - 1 + size, 1]], axis=1)
 
 
 def _distinct(values: UInt32) -> UInt32:
