@@ -5,6 +5,9 @@
 `coconot_classifier` gives the values of the grader of `inspect_evals/coconot` and `refusal_classifier` those of
 `inspect_evals/xstest` (or the refusal of `inspect_evals/strong_reject`), so that the metrics of those tasks work on
 them. What cannot be judged is *unscored*: it is kept with its reason, and left out of every metric.
+
+Append to a log's scores: with `--action overwrite` Inspect rebuilds coconot's reducer from its name alone, for which
+every word counts 0, whichever scorer wrote it (`--metric refusal_clf/classifier_compliance_rate` is not affected).
 """
 
 from __future__ import annotations
