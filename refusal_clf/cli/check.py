@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from refusal_clf.cli.bar import progress
-from refusal_clf.cli.choices import Format, Model, SuiteChoice, Threads, TierChoice, metadata_of
+from refusal_clf.cli.choices import Format, Model, Report, SuiteChoice, Threads, TierChoice, metadata_of
 from refusal_clf.cli.progress import say
 from refusal_clf.records import Completion, InputError
 
@@ -140,6 +140,7 @@ def _check(
         TierChoice, typer.Option(help="Of completions. fast: lexical only; full: always the encoder.")
     ] = "auto",
     threads: Threads = None,
+    report: Report = None,
 ) -> None:
     """Compare a run with a baseline, item by item; exit status 1 if a group became worse.
 
@@ -151,6 +152,9 @@ def _check(
     from refusal_clf.gate import Rules, check_alone
     from refusal_clf.limits import read_limits
 
+    folder = out or (junit.parent if junit else None)
+    if report is not None and folder is None:
+        raise InputError("--report needs --out or --junit, beside which it is written")
     if update and baseline is None:
         raise InputError("--update needs --baseline, the place of the new one")
     _check_paths(run, baseline, update=update)
@@ -165,7 +169,7 @@ def _check(
     )
     scorer = _Scorer(suite, subset, model, tier, threads)
     scorer.check_used(run, baseline)
-    now = scorer.read(run)
+    now, before = scorer.read(run), None
     if baseline is None:
         gate = check_alone(now.items, rules)
     elif not baseline.exists():
@@ -179,7 +183,11 @@ def _check(
                 raise
             say(f"not compared: {error}")
             gate = _uncompared(now, rules, f"not compared: {error}")
-    _write(gate, out or (junit.parent if junit else None), junit)
+    _write(gate, folder, junit)
+    if report is not None and folder is not None:
+        from refusal_clf.cli.pages import write_check
+
+        say(f"wrote {write_check(folder, run, baseline, gate, now, before, rules.desired)}")
     if github:
         _tell_github(gate)
     _print(gate, output_format)

@@ -26,6 +26,10 @@ Format = Annotated[
 ]
 """Options of the commands that score."""
 
+Report = Annotated[
+    Literal["html"] | None, typer.Option("--report", help="html: also write report.html, one file, to --out.")
+]
+
 ScoredFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="Completions, or a results folder (or verdicts.jsonl) of `score`.")
 ]

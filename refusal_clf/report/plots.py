@@ -82,12 +82,12 @@ def intervals(
     return tag("svg", parts, viewBox=f"0 0 {_WIDTH} {height}", role="img", aria_label=said or "nothing counted")
 
 
-def scale(low: float = 0.0, high: float = 1.0, *, unit: str = " %") -> Html:
+def scale(low: float = 0.0, high: float = 1.0, *, shown: Callable[[float], str] = "{:.0%}".format) -> Html:
     """Return the scale of `intervals`, for the head of its column."""
     parts = []
     for place, at in enumerate(_ticks(low, high)):
         anchor = ("start", "middle", "end")[place]
-        parts.append(tag("text", f"{100 * at:.0f}{unit}", x=_x(at, low, high), y=10, text_anchor=anchor))
+        parts.append(tag("text", shown(at), x=_x(at, low, high), y=10, text_anchor=anchor))
     return tag("svg", parts, viewBox=f"0 0 {_WIDTH} 12", aria_hidden="true")
 
 
@@ -119,7 +119,9 @@ def reliability(bins: Sequence[tuple[float, float, int]], label: str) -> Html:
         parts.append(
             tag("circle", tag("title", f"{p:.2f}: {rate:.2f} of {n:,}"), cx=_px(p), cy=_py(rate), r=4, class_="dot s0")
         )
-    return _plane(parts, f"Reliability of the probability of {label}: the diagonal is ideal; grey bars count the labels")
+    return _plane(
+        parts, f"Reliability of the probability of {label}: the diagonal is ideal; grey bars count the labels"
+    )
 
 
 def plane(points: Sequence[Point], x_label: str, y_label: str) -> Html:
@@ -154,7 +156,9 @@ def confusion(table: dict[str, dict[str, int]], rows: str, columns: str, pick: C
         inner = tag("a", f"{n:,}", href="#responses", class_="pick", data_show=pick(truth, answer))
         return tag("td", inner, class_=f"h{min(9, 10 * n // total)}{' hit' if truth == answer else ''}")
 
-    head = tag("tr", tag("th", f"{rows} ↓, {columns} →"), (tag("th", one.replace("_", " "), scope="col") for one in names))
+    head = tag(
+        "tr", tag("th", f"{rows} ↓, {columns} →"), (tag("th", one.replace("_", " "), scope="col") for one in names)
+    )
     body = (
         tag("tr", tag("th", truth.replace("_", " "), scope="row"), (cell(truth, answer) for answer in names))
         for truth in names

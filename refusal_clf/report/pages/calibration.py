@@ -35,8 +35,8 @@ def _sections(document: dict[str, Any]) -> Iterator[Html]:
         rates.title,
         legend(names),
         _plotted(document, rates),
-        note="95 % intervals, for this file. Corrected: the classifier's answers on all responses, mended by the labels "
-        "(prediction-powered inference).",
+        note="95 % intervals, for this file. Corrected: the classifier's answers on all responses, mended by "
+        "the labels (prediction-powered inference).",
     )
     yield section(agreement.title, sheet_table(agreement))
     bins = [(row["probability"], row["rate"], row["n"]) for row in document["reliability"]]

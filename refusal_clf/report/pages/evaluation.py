@@ -42,7 +42,7 @@ def _kappas(results: list[dict[str, Any]]) -> Html:
         "tr",
         tag("th", "labels", scope="col"),
         tag("th", "method", scope="col"),
-        tag("th", scale(unit=""), scope="col", class_="plot"),
+        tag("th", scale(shown="{:.1f}".format), scope="col", class_="plot"),
         tag("th", "kappa", scope="col", class_="num"),
     )
     body = []

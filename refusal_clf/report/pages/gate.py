@@ -19,7 +19,9 @@ _LEAST_REACH: Final = 0.05
 
 def gate_page(title: str, gate: Gate, listing: Listing) -> Html:
     """Return the page of a check."""
-    return page(title, _sections(gate), facts=[f"{gate.n_paired:,} items compared"], warnings=gate.notes, listing=listing)
+    return page(
+        title, _sections(gate), facts=[f"{gate.n_paired:,} items compared"], warnings=gate.notes, listing=listing
+    )
 
 
 def points(change: float) -> str:
@@ -45,8 +47,8 @@ def _sections(gate: Gate) -> Iterator[Html]:
         yield section(
             "Changes from the baseline",
             _changes(shown, min(1.0, reach)),
-            note="Paired by item, in points, with 95 % intervals. Shaded: what is tolerated. A group fails if its change "
-            "is larger and significant (McNemar's mid-p test, Holm-corrected).",
+            note="Paired by item, in points, with 95 % intervals. Shaded: what is tolerated. A group fails if its "
+            "change is larger and significant (McNemar's mid-p test, Holm-corrected).",
         )
     if gate.limits:
         *_, limits = sheets(gate)
@@ -55,7 +57,9 @@ def _sections(gate: Gate) -> Iterator[Html]:
             tag("tr", (tag("td", name(cell, 300), class_="bad" if failed else None) for cell in cells))
             for failed, cells in limits.rows
         )
-        yield section("Limits on rates", tag("div", tag("table", tag("thead", head), tag("tbody", body)), class_="wide"))
+        yield section(
+            "Limits on rates", tag("div", tag("table", tag("thead", head), tag("tbody", body)), class_="wide")
+        )
 
 
 def _changes(rows: list[Comparison], reach: float) -> Html:
@@ -63,7 +67,7 @@ def _changes(rows: list[Comparison], reach: float) -> Html:
         "tr",
         tag("th", "group", scope="col"),
         tag("th", "n", scope="col", class_="num optional"),
-        tag("th", scale(-reach, reach, unit=""), scope="col", class_="plot"),
+        tag("th", scale(-reach, reach, shown=lambda at: f"{100 * at:+.0f}" if at else "0"), scope="col", class_="plot"),
         (tag("th", text, scope="col", class_="num") for text in ("before", "after", "change", "p (Holm)")),
         tag("th", "", scope="col"),
     )

@@ -32,9 +32,7 @@ def score_page(
         series = [Series(one.model or "(no model named)", rates(one.groups)) for one in report.by_model]
     if baseline is not None:
         series.append(Series(f"{baseline[0]} (baseline)", rates(baseline[1])))
-    return page(
-        title, _sections(series), facts=[name(totals(report), 400)], warnings=warnings(report), listing=listing
-    )
+    return page(title, _sections(series), facts=[name(totals(report), 400)], warnings=warnings(report), listing=listing)
 
 
 def rates(groups: Sequence[Group]) -> dict[GroupKey, Rate]:
@@ -52,7 +50,9 @@ def _sections(series: Sequence[Series]) -> Iterator[Html]:
         yield tiles(series)
     for total, table in subsets(series):
         way = WAY.get(desired_of(total.suite, total.subset) or "")
-        note = f"Share of compliance with 95 % intervals (Wilson){'; ' + way if way else ''}. A name shows its responses."
+        note = (
+            f"Share of compliance with 95 % intervals (Wilson){'; ' + way if way else ''}. A name shows its responses."
+        )
         yield section(place(total), legend([one.name for one in series]) if len(series) > 1 else None, table, note=note)
     if (picture := tradeoff(series)) is not None:
         yield section("Over-refusal against noncompliance", picture)
