@@ -113,9 +113,9 @@ def _calibrate(
         write_json(out / CALIBRATION_FILE, document)
         say(f"wrote {CALIBRATION_FILE} in {out}")
         if report is not None:
-            from refusal_clf.cli.pages import write_calibration
+            from refusal_clf.cli.pages import write_calibration_page
 
-            say(f"wrote {write_calibration(out, file, document, scored, matches.rows, target)}")
+            say(f"wrote {write_calibration_page(out, file, document, scored, matches.rows, target)}")
 
 
 def _against_people(

@@ -185,9 +185,9 @@ def _check(
             gate = _uncompared(now, rules, f"not compared: {error}")
     _write(gate, folder, junit)
     if report is not None and folder is not None:
-        from refusal_clf.cli.pages import write_check
+        from refusal_clf.cli.pages import write_check_page
 
-        say(f"wrote {write_check(folder, run, baseline, gate, now, before, rules.desired)}")
+        say(f"wrote {write_check_page(folder, run, baseline, gate, now, before, rules.desired)}")
     if github:
         _tell_github(gate)
     _print(gate, output_format)

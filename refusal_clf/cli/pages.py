@@ -56,7 +56,7 @@ class ScorePage:
         return write_page(out, score_page(self.title, report, items, baseline=self.baseline))
 
 
-def write_calibration(
+def write_calibration_page(
     out: Path,
     file: Path,
     document: dict[str, Any],
@@ -78,7 +78,7 @@ def write_calibration(
     return write_page(out, calibration_page(f"{file.name} against {document['judge']}", document, items))
 
 
-def write_check(
+def write_check_page(
     out: Path, run: Path, baseline: Path | None, gate: Gate, now: Run, before: Run | None, desired: str | None
 ) -> Path:
     """Write the page of `check` and return its path."""
@@ -91,12 +91,13 @@ def write_check(
     return write_page(out, gate_page(title, gate, listing(entries, baseline=name)))
 
 
-def write_evaluation(out: Path, document: dict[str, Any], tested: Iterable[tuple[Label, Verdict, Target]]) -> Path:
+def write_evaluation_page(out: Path, document: dict[str, Any], tested: Iterable[tuple[Label, Verdict]]) -> Path:
     """Write the page of `evaluate` and return its path; `tested` are labels with the answers of folds without them."""
     from refusal_clf.report.pages.evaluation import evaluation_page
 
     def entries() -> Iterator[Entry]:
-        for label, verdict, target in tested:
+        for label, verdict in tested:
+            target: Target = "refusal" if verdict.p_noncompliance is None else "verdict"
             said = _said(label, target)
             item = Item(verdict, label.completion.prompt, label.completion.response)
             yield Entry(item, said, None if said is None else said == _said(verdict, target))

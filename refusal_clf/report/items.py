@@ -150,7 +150,8 @@ def _rows(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
             "model": verdict.model,
             "outcome": outcome(verdict),
             "p_declined": _rounded(p_declined(verdict)),
-            "verdict": verdict.verdict,
+            # An evaluation of refusal classes alone gives no verdict.
+            "verdict": None if verdict.p_noncompliance is None else verdict.verdict,
             "p_noncompliance": _rounded(verdict.p_noncompliance),
             "refusal": verdict.refusal,
             "p_refusal": _rounded(verdict.p_refusal),

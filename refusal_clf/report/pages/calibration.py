@@ -9,7 +9,7 @@ from refusal_clf.report.calibration import group_name, sentences, sheets, shown_
 from refusal_clf.report.items import Listing
 from refusal_clf.report.markup import Html, name, tag
 from refusal_clf.report.page import page, section
-from refusal_clf.report.pages.rates import show
+from refusal_clf.report.pages.rates import plotted, show
 from refusal_clf.report.pages.tables import sheet_table
 from refusal_clf.report.plots import Mark, confusion, figure, intervals, legend, reliability, scale
 from refusal_clf.report.sheets import Sheet
@@ -77,8 +77,11 @@ def _plotted(document: dict[str, Any], sheet: Sheet) -> Html:
                 "tr",
                 tag("th", name(group_name(group).strip()), scope="row"),
                 tag("td", intervals(marks), class_="plot"),
-                (tag("td", cell, class_="num") for cell in cells[1:]),
+                (
+                    tag("td", cell, class_="num", data_label=column)
+                    for column, cell in zip(sheet.columns[1:], cells[1:], strict=True)
+                ),
                 class_="subcategory" if group["subcategory"] else "category" if group["category"] else "total",
             )
         )
-    return tag("div", tag("table", tag("thead", head), tag("tbody", body)), class_="wide")
+    return plotted(head, body)

@@ -9,7 +9,7 @@ from refusal_clf.report.evaluation import sheets
 from refusal_clf.report.items import Listing
 from refusal_clf.report.markup import Html, name, tag
 from refusal_clf.report.page import page, section
-from refusal_clf.report.pages.rates import show
+from refusal_clf.report.pages.rates import plotted, show
 from refusal_clf.report.pages.tables import sheet_sections
 from refusal_clf.report.plots import Mark, confusion, figure, intervals, reliability, scale
 
@@ -61,7 +61,7 @@ def _kappas(results: list[dict[str, Any]]) -> Html:
                     class_="total" if at == 0 else None,
                 )
             )
-    return tag("div", tag("table", tag("thead", head), tag("tbody", body)), class_="wide")
+    return plotted(head, body)
 
 
 def _picture(result: dict[str, Any]) -> Html:

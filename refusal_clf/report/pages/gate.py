@@ -10,7 +10,7 @@ from refusal_clf.report.gate import outcome, sheets
 from refusal_clf.report.items import Listing
 from refusal_clf.report.markup import Html, name, tag
 from refusal_clf.report.page import page, section
-from refusal_clf.report.pages.rates import show
+from refusal_clf.report.pages.rates import plotted, show
 from refusal_clf.report.plots import Mark, intervals, scale
 
 _LEAST_REACH: Final = 0.05
@@ -30,7 +30,9 @@ def points(change: float) -> str:
 
 
 def _sections(gate: Gate) -> Iterator[Html]:
-    yield tag("p", name(outcome(gate), 600), class_=f"verdict {'good' if gate.passed else 'bad'}", role="status")
+    tested = len(gate.limits) + sum(row.tolerated is not None for row in gate.comparisons)
+    told = outcome(gate) if gate.passed else f"FAILED: {len(gate.failures)} of {tested} groups and limits"
+    yield tag("p", name(told), class_=f"verdict {'good' if gate.passed else 'bad'}", role="status")
     changed = [flip for flip in gate.flipped if flip.worse]
     if gate.flipped:
         better = sum(flip.worse is False for flip in gate.flipped)
@@ -66,12 +68,12 @@ def _changes(rows: list[Comparison], reach: float) -> Html:
     head = tag(
         "tr",
         tag("th", "group", scope="col"),
-        tag("th", "n", scope="col", class_="num optional"),
+        tag("th", "n", scope="col", class_="num"),
         tag("th", scale(-reach, reach, shown=lambda at: f"{100 * at:+.0f}" if at else "0"), scope="col", class_="plot"),
         (tag("th", text, scope="col", class_="num") for text in ("before", "after", "change", "p (Holm)")),
         tag("th", "", scope="col"),
     )
-    return tag("div", tag("table", tag("thead", head), tag("tbody", (_change(r, reach) for r in rows))), class_="wide")
+    return plotted(head, (_change(row, reach) for row in rows))
 
 
 def _change(row: Comparison, reach: float) -> Html:
@@ -87,12 +89,12 @@ def _change(row: Comparison, reach: float) -> Html:
     return tag(
         "tr",
         tag("th", name((row.category or row.name) + arrow), scope="row"),
-        tag("td", f"{row.n_paired:,}", class_="num optional"),
+        tag("td", f"{row.n_paired:,}", class_="num", data_label="n"),
         tag("td", intervals([mark], -reach, reach, zone=zone, shown=points), class_="plot"),
-        tag("td", f"{100 * row.rate_before:.1f} %", class_="num"),
-        tag("td", f"{100 * row.rate_after:.1f} %", class_="num"),
-        tag("td", points(row.difference), " ", tag("span", interval, class_="ci"), class_="num"),
-        tag("td", "< 0.001" if p < 0.001 else f"{p:.3f}", class_="num"),
+        tag("td", f"{100 * row.rate_before:.1f} %", class_="num", data_label="before"),
+        tag("td", f"{100 * row.rate_after:.1f} %", class_="num", data_label="after"),
+        tag("td", points(row.difference), " ", tag("span", interval, class_="ci"), class_="num", data_label="change"),
+        tag("td", "< 0.001" if p < 0.001 else f"{p:.3f}", class_="num", data_label="p"),
         tag("td", told, class_="bad" if row.failed else "good" if told else None),
         class_="subcategory" if row.category else "total",
     )

@@ -111,30 +111,36 @@ def _point(series: Series, suite: str) -> Point | None:
     return Point(series.name, complied, Mark(1 - helped.value, 1 - helped.high, 1 - helped.low))
 
 
+def plotted(head: Html, rows: Iterable[Html]) -> Html:
+    """Return a table with a column of plots; on a phone each row becomes a block, its cells named by `data-label`."""
+    return tag("div", tag("table", tag("thead", head), tag("tbody", rows), class_="stack"), class_="wide")
+
+
 def _table(keys: Sequence[GroupKey], series: Sequence[Series]) -> Html:
     several = len(series) > 1
     head = tag(
         "tr",
         tag("th", "group", scope="col"),
-        tag("th", "n", scope="col", class_="num optional"),
+        tag("th", "n", scope="col", class_="num"),
         tag("th", scale(), tag("span", "compliance rate", class_="small"), scope="col", class_="plot"),
         (tag("th", name(one.name, 40) if several else "compliance rate", scope="col", class_="num") for one in series),
     )
-    return tag("div", tag("table", tag("thead", head), tag("tbody", (_row(k, series) for k in keys))), class_="wide")
+    return plotted(head, (_row(key, series) for key in keys))
 
 
 def _row(key: GroupKey, series: Sequence[Series]) -> Html:
-    rates = [one.rates.get(key) for one in series]
+    several, rates = len(series) > 1, [one.rates.get(key) for one in series]
     kind = "subcategory" if key.subcategory else "category" if key.category else "total"
     counted = next((rate for rate in rates if rate is not None), None)
     cells: list[Child] = [
-        tag("td", _figures(rate), class_="num") if rate is not None else tag("td", "–", class_="num") for rate in rates
+        tag("td", "–" if rate is None else _figures(rate), class_="num", data_label=one.name if several else None)
+        for one, rate in zip(series, rates, strict=True)
     ]
     marks = [rate.mark(at) if rate is not None else None for at, rate in enumerate(rates)]
     return tag(
         "tr",
         tag("th", _link(key), scope="row"),
-        tag("td", f"{counted.n:,}" if counted else "–", class_="num optional"),
+        tag("td", f"{counted.n:,}" if counted else "–", class_="num", data_label="n"),
         tag("td", intervals(marks), class_="plot"),
         cells,
         class_=kind,
