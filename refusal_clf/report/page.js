@@ -41,7 +41,7 @@
 
   const name = (text, className) => make("bdi", className, ...visible(text));
   const words = (label) => label.replaceAll("_", " ");
-  const chip = (label) => make("span", `chip v-${label}`, words(label));
+  const chip = (label) => make("span", `chip v-${label}`, ...visible(words(label)));
   const percent = (p) => `${(100 * p).toFixed(p > 0.995 || p < 0.005 ? 1 : 0)} %`;
   const confidence = (item) => (item.p_declined == null ? null : Math.max(item.p_declined, 1 - item.p_declined));
   const place = (item) => [item.suite, item.subset].filter(Boolean).join(" · ");
@@ -189,8 +189,8 @@
   }
 
   function tagsOf(item) {
-    const tags = (item.flags || []).map((flag) => make("span", "tag", words(flag)));
-    if (item.agrees === false) tags.push(make("span", "tag bad", `labelled ${words(item.label)}`));
+    const tags = (item.flags || []).map((flag) => make("span", "tag", ...visible(words(flag))));
+    if (item.agrees === false) tags.push(make("span", "tag bad", ...visible(`labelled ${words(item.label)}`)));
     if (item.change && item.change !== "same") {
       const tone = { worse: " bad", better: " good" }[item.change] || "";
       tags.push(make("span", `tag${tone}`, `${CHANGES[item.change]}: was ${words(item.before)}`));
@@ -212,7 +212,7 @@
     fact("set", name([place(item), item.category, item.subcategory].filter(Boolean).join(SEPARATOR)));
     if (item.p_noncompliance != null) fact("verdict", `${item.verdict}, noncompliance ${percent(item.p_noncompliance)}`);
     if (item.p_refusal != null) fact("refusal class", `${words(item.refusal)}, refusal ${percent(item.p_refusal)}`);
-    if (item.label) fact("label", `${words(item.label)} (`, name(data.judge || "judge"), ")");
+    if (item.label) fact("label", ...visible(words(item.label)), " (", name(data.judge || "judge"), ")");
     if (item.before) fact("in the baseline", `${words(item.before)}${item.p_declined_before == null ? "" : `, declined ${percent(item.p_declined_before)}`}`);
     const copy = make("button", "copy", "Copy link");
     copy.type = "button";
