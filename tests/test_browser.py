@@ -64,9 +64,9 @@ def test_filters_and_search_narrow_the_list(opened: Any) -> None:
     assert count(page) == "40 of 120 responses"
     page.select_option("[name=flag]", "uncertain")
     page.fill("[name=search]", "question 15")
-    page.wait_for_function("document.querySelectorAll('.item').length === 1")
+    playwright.expect(page.locator(".item")).to_have_count(1)
     page.click("text=Clear filters")
-    page.wait_for_function("document.querySelector('#count').textContent.startsWith('120')")
+    playwright.expect(page.locator("#count")).to_have_text("120 of 120 responses")
 
 
 def test_a_name_in_a_table_shows_its_responses(opened: Any) -> None:

@@ -11,7 +11,21 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from refusal_clf import __version__
-from refusal_clf.cli import calibrate, check, classify, data, distil, evaluate, export, info, judge, plan, score, train
+from refusal_clf.cli import (
+    calibrate,
+    check,
+    classify,
+    compare,
+    data,
+    distil,
+    evaluate,
+    export,
+    info,
+    judge,
+    plan,
+    score,
+    train,
+)
 from refusal_clf.records import InputError
 
 PROGRAM: Final = "refusal-clf"
@@ -54,7 +68,7 @@ def _options(
     """
 
 
-for _command in (score, classify, check, judge, calibrate, plan, train, evaluate, distil, export, data, info):
+for _command in (score, classify, check, compare, judge, calibrate, plan, train, evaluate, distil, export, data, info):
     _command.register(app)
 
 

@@ -6,21 +6,19 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, field, replace
-from hashlib import blake2b
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from refusal_clf.cli.bar import progress
-from refusal_clf.cli.choices import Format, Model, Report, SuiteChoice, Threads, TierChoice, metadata_of
+from refusal_clf.cli.choices import Format, Model, Report, SuiteChoice, Threads, TierChoice
 from refusal_clf.cli.progress import say
-from refusal_clf.records import Completion, InputError
+from refusal_clf.cli.runs import RunReader
+from refusal_clf.records import InputError
 
 if TYPE_CHECKING:
     from refusal_clf.baseline import Run
-    from refusal_clf.classifier import RefusalClassifier
     from refusal_clf.comparison import Gate
     from refusal_clf.gate import Rules
 
@@ -34,57 +32,6 @@ _SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
     app.command("check")(_check)
-
-
-@dataclass(slots=True)
-class _Scorer:
-    """Reads runs, judging those that are files of completions; the classifier is loaded for the first of them."""
-
-    suite: SuiteChoice
-    subset: str | None
-    model: str | None
-    tier: TierChoice
-    threads: int | None
-    _loaded: list[RefusalClassifier] = field(default_factory=list)
-
-    def read(self, path: Path) -> Run:
-        from refusal_clf.baseline import Run, read_run
-        from refusal_clf.pairing import Item
-        from refusal_clf.reading import read_completions
-
-        if path.is_dir():
-            return read_run(path)
-        # Every unusable row is found before the model is loaded.
-        found = read_completions(path, suite=self.suite, subset=self.subset, metadata=metadata_of(self.suite))
-        rows = [_identified(row) for row in found]
-        items = []
-        with progress(f"scoring {path.name}", len(rows)) as advance:
-            for row, verdict in zip(rows, self.classifier.stream(rows, tier=self.tier), strict=True):
-                items.append(Item(verdict, row.prompt, row.response))
-                advance(1)
-        return Run(tuple(items), self.classifier.sha256, self.tier)
-
-    def check_used(self, *paths: Path | None) -> None:
-        """Refuse options of completions where there are none to judge."""
-        if any(path is not None and path.exists() and not path.is_dir() for path in paths):
-            return
-        given = {
-            "--suite": self.suite != "auto",
-            "--subset": self.subset is not None,
-            "--model": self.model is not None,
-            "--tier": self.tier != "auto",
-            "--threads": self.threads is not None,
-        }
-        if useless := [name for name, is_given in given.items() if is_given]:
-            raise InputError(f"holds verdicts already: {useless[0]} has no meaning for them", file=paths[0])
-
-    @property
-    def classifier(self) -> RefusalClassifier:
-        from refusal_clf.classifier import RefusalClassifier
-
-        if not self._loaded:
-            self._loaded.append(RefusalClassifier.load(self.model, threads=self.threads))
-        return self._loaded[0]
 
 
 def _check(
@@ -167,7 +114,7 @@ def _check(
         desired=desired,
         limits=read_limits(limits) if limits else (),
     )
-    scorer = _Scorer(suite, subset, model, tier, threads)
+    scorer = RunReader(suite, subset, model, tier, threads)
     scorer.check_used(run, baseline)
     now, before = scorer.read(run), None
     if baseline is None:
@@ -241,14 +188,6 @@ def _replace_file(path: Path, baseline: Path) -> None:
         scratch.unlink(missing_ok=True)
 
 
-def _identified(row: Completion) -> Completion:
-    """Give a completion without an id one that its prompt determines, so that its pair is found."""
-    if row.id is not None:
-        return row
-    digest = blake2b(" ".join(row.prompt.split()).encode("utf-8", "replace"), digest_size=8).hexdigest()
-    return replace(row, id=f"prompt-{digest}")
-
-
 def _compared(before: Run, now: Run, rules: Rules, *, intersect: bool, any_model: bool) -> Gate:
     from refusal_clf.gate import check
     from refusal_clf.pairing import pair
@@ -310,7 +249,7 @@ def _print(gate: Gate, output_format: str) -> None:
         print_gate(gate)
 
 
-def _update(path: Path, run: Run, baseline: Path, scorer: _Scorer) -> None:
+def _update(path: Path, run: Run, baseline: Path, scorer: RunReader) -> None:
     """Put the run in the baseline's place: a file for a file, else a results folder."""
     from refusal_clf import writing
     from refusal_clf.baseline import replacing_folder

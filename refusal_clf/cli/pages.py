@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from refusal_clf.calibration.assessment import Target
     from refusal_clf.calibration.matching import Scored
     from refusal_clf.comparison import Gate
+    from refusal_clf.side_by_side import SideBySide
     from refusal_clf.summary import Group, Report
 
 
@@ -89,6 +90,16 @@ def write_check_page(
     name = baseline.name if baseline is not None else None
     title = run.name if name is None else f"{run.name} against {name}"
     return write_page(out, gate_page(title, gate, listing(entries, baseline=name)))
+
+
+def write_compare_page(out: Path, compared: SideBySide, runs: Mapping[str, Sequence[Item]]) -> Path:
+    """Write the page of `compare` and return its path: the last run's items, and what became of the first run's."""
+    from refusal_clf.report.pages.side_by_side import side_by_side_page
+
+    first, *_, last = runs
+    old = {item.key: item for item in runs[first]}
+    entries = (_entry(item, old.get(item.key)) for item in runs[last])
+    return write_page(out, side_by_side_page(compared, listing(entries, baseline=first)))
 
 
 def write_evaluation_page(out: Path, document: dict[str, Any], tested: Iterable[tuple[Label, Verdict]]) -> Path:

@@ -211,7 +211,7 @@
     if (item.model) fact("model", name(item.model));
     fact("set", name([place(item), item.category, item.subcategory].filter(Boolean).join(SEPARATOR)));
     if (item.p_noncompliance != null) fact("verdict", `${item.verdict}, noncompliance ${percent(item.p_noncompliance)}`);
-    if (item.p_refusal != null) fact("refusal class", `${words(item.refusal)}, refusal ${percent(item.p_refusal)}`);
+    if (item.refusal && item.p_refusal != null) fact("refusal class", `${words(item.refusal)}, refusal ${percent(item.p_refusal)}`);
     if (item.label) fact("label", ...visible(words(item.label)), " (", name(data.judge || "judge"), ")");
     if (item.before) fact("in the baseline", `${words(item.before)}${item.p_declined_before == null ? "" : `, declined ${percent(item.p_declined_before)}`}`);
     const copy = make("button", "copy", "Copy link");
