@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from refusal_clf.report.bars import sparkline
 from refusal_clf.report.escaping import printable
 from refusal_clf.report.layout import percent
 from refusal_clf.report.sheets import Sheet
 from refusal_clf.side_by_side import Cell, Line, SideBySide
-
-_SPARKS = "▁▂▃▄▅▆▇█"
 
 
 def sheets(compared: SideBySide) -> Iterator[Sheet]:
@@ -18,7 +17,10 @@ def sheets(compared: SideBySide) -> Iterator[Sheet]:
     yield Sheet(
         "Compliance rate, 95 % intervals",
         ("group", "trend", *runs),
-        tuple((group(line), sparkline(line), *map(_rate, line.cells)) for line in compared.lines),
+        tuple(
+            (group(line), sparkline(cell.rate for cell in line.cells), *map(_rate, line.cells))
+            for line in compared.lines
+        ),
     )
     yield Sheet(
         f"Change from {runs[0]}, points, paired by item; * p < 0.05 (McNemar, Holm)",
@@ -33,12 +35,6 @@ def group(line: Line) -> str:
     arrow = {"noncompliance": " ↓", "compliance": " ↑"}.get(line.desired or "", "")
     subset = " · ".join(filter(None, (line.key.suite, line.key.subset)))
     return (subset if line.key.category is None else f"  {line.key.category}") + arrow
-
-
-def sparkline(line: Line) -> str:
-    """Return the rates of the runs as bars from 0 to 100 %, a character each; a blank where nothing was counted."""
-    rates = [cell.rate for cell in line.cells]
-    return "".join(" " if rate is None else _SPARKS[round(rate * (len(_SPARKS) - 1))] for rate in rates)
 
 
 def change(cell: Cell) -> str:
