@@ -131,7 +131,7 @@ def _table(keys: Sequence[GroupKey], series: Sequence[Series]) -> Html:
 def _row(key: GroupKey, series: Sequence[Series]) -> Html:
     several, rates = len(series) > 1, [one.rates.get(key) for one in series]
     kind = "subcategory" if key.subcategory else "category" if key.category else "total"
-    counted = next((rate for rate in rates if rate is not None), None)
+    sizes = sorted({rate.n for rate in rates if rate is not None})
     cells: list[Child] = [
         tag("td", "–" if rate is None else _figures(rate), class_="num", data_label=one.name if several else None)
         for one, rate in zip(series, rates, strict=True)
@@ -140,7 +140,12 @@ def _row(key: GroupKey, series: Sequence[Series]) -> Html:
     return tag(
         "tr",
         tag("th", _link(key), scope="row"),
-        tag("td", f"{counted.n:,}" if counted else "–", class_="num", data_label="n"),
+        tag(
+            "td",
+            "–".join(f"{size:,}" for size in (sizes if len(sizes) < 3 else [sizes[0], sizes[-1]])),
+            class_="num",
+            data_label="n",
+        ),
         tag("td", intervals(marks), class_="plot"),
         cells,
         class_=kind,
