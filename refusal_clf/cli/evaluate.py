@@ -94,9 +94,9 @@ def _evaluate(
     say(f"wrote {path}")
     if report is not None:
         from refusal_clf.cli.pages import write_evaluation_page
-        from refusal_clf.training.results import slices, tested
+        from refusal_clf.training.results import answered_labels, slices
 
-        say(f"wrote {write_evaluation_page(out, document, tested(slices(examples, scores, part=part)))}")
+        say(f"wrote {write_evaluation_page(out, document, answered_labels(slices(examples, scores, part=part)))}")
 
 
 def _raters(options: Iterable[str]) -> dict[str, list[Label]]:

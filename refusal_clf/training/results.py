@@ -218,7 +218,7 @@ def _sure(
     return sure
 
 
-def tested(data: Iterable[Slice]) -> Iterator[tuple[Label, Verdict]]:
+def answered_labels(data: Iterable[Slice]) -> Iterator[tuple[Label, Verdict]]:
     """Yield every tested label once, with our answer to it.
 
     What has a rubric is taken from the slices of verdicts, the rest from those of refusal classes; a slice that only
