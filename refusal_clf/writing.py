@@ -255,7 +255,8 @@ def complete_lines(path: Path) -> int:
 
 def _safe_cell(text: str) -> str:
     text = " ".join(text.split())
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    # The wide forms are formulas to spreadsheets in East Asian settings.
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")) else text
 
 
 def _name(values: Mapping[str, Any], field: str) -> str | None:

@@ -17,6 +17,7 @@ from refusal_clf.cli import (
     calibrate,
     check,
     classify,
+    compare,
     data,
     distil,
     evaluate,
@@ -77,8 +78,8 @@ def _options(
 
 
 _COMMANDS: Final = (
-    score, classify, explain, check, generate, serve, judge, review, calibrate, plan, train, evaluate, distil, export,
-    data, info,
+    score, classify, explain, check, compare, generate, serve, judge, review, calibrate, plan, train, evaluate, distil,
+    export, data, info,
 )  # fmt: skip
 for _command in _COMMANDS:
     _command.register(app)

@@ -13,6 +13,7 @@ from refusal_clf.cli.choices import (
     Format,
     JudgeName,
     Model,
+    Report,
     ScoredFile,
     Subset,
     Suite,
@@ -67,6 +68,7 @@ def _calibrate(
     details: Annotated[
         bool, typer.Option("--details/--no-details", help="List subcategories under their categories.")
     ] = False,
+    report: Report = None,
 ) -> None:
     """Turn the classifier's rates into those that a judge would find, from a few hundred of its labels.
 
@@ -79,6 +81,8 @@ def _calibrate(
     from refusal_clf.calibration.document import CALIBRATION_FILE, calibration_document
     from refusal_clf.calibration.matching import choose_judge, match
 
+    if report is not None and out is None:
+        raise InputError("--report needs --out")
     given = labels_in(labels)
     judge, chosen = choose_judge(given, truth, judge_name)
     target = choose_target(chosen)
@@ -109,6 +113,10 @@ def _calibrate(
 
         write_json(out / CALIBRATION_FILE, document)
         say(f"wrote {CALIBRATION_FILE} in {out}")
+        if report is not None:
+            from refusal_clf.cli.pages import write_calibration_page
+
+            say(f"wrote {write_calibration_page(out, file, document, scored, matches.rows, target)}")
 
 
 def _against_people(

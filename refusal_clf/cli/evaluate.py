@@ -9,7 +9,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from refusal_clf.cli.choices import Base, Epochs, FamilyChoice, FrozenLayers, LabelPaths, LearningRate, MaxTokens, Seed
+from refusal_clf.cli.choices import (
+    Base,
+    Epochs,
+    FamilyChoice,
+    FrozenLayers,
+    LabelPaths,
+    LearningRate,
+    MaxTokens,
+    Report,
+    Seed,
+)
 from refusal_clf.cli.extras import need
 from refusal_clf.cli.labels import labels_at
 from refusal_clf.cli.progress import say
@@ -51,6 +61,7 @@ def _evaluate(
     output_format: Annotated[
         Literal["table", "json", "markdown"], typer.Option("--format", help="What is printed on standard output.")
     ] = "table",
+    report: Report = None,
 ) -> None:
     """Train on some models (or prompts), test on the others, and print agreement beside TF-IDF and string matching.
 
@@ -81,6 +92,11 @@ def _evaluate(
     else:
         print_evaluation(document)
     say(f"wrote {path}")
+    if report is not None:
+        from refusal_clf.cli.pages import write_evaluation_page
+        from refusal_clf.training.results import answered_labels, slices
+
+        say(f"wrote {write_evaluation_page(out, document, answered_labels(slices(examples, scores, part=part)))}")
 
 
 def _raters(options: Iterable[str]) -> dict[str, list[Label]]:
