@@ -13,7 +13,7 @@ from refusal_clf import rubrics
 from refusal_clf.disguise import INVISIBLE, reveal
 from refusal_clf.language import mostly_not_english
 from refusal_clf.records import Completion
-from refusal_clf.tracing import Traced, nfkc, substitute
+from refusal_clf.tracing import Traced, fold, squeeze, substitute
 from refusal_clf.unusual import code_only, gibberish
 
 PREPARATION_VERSION: Final = 2
@@ -34,7 +34,6 @@ _QUOTES: Final = str.maketrans(
 )
 _INVISIBLE: Final = re.compile(f"[{INVISIBLE}]")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]+")
-_SPACE: Final = re.compile(r"\s+")
 _FLOOD: Final = re.compile(rf"[\s\x00-\x1f{INVISIBLE}]{{64,}}")
 
 _THINK_CLOSE: Final = re.compile(r"</(?:think|thinking|thought|reasoning)\s*>|◁/think▷", re.IGNORECASE)
@@ -120,7 +119,8 @@ def prepare(completion: Completion) -> Prepared:
 
 def trace(completion: Completion) -> Traced:
     """Return the response that `prepare` makes of a completion, each character with its place in the original one."""
-    response, _ = strip_artifacts(Traced(completion.response))
+    revealed, _ = reveal(_bounded(_after_reasoning(Traced(completion.response))))
+    response, _ = strip_artifacts(revealed)
     response, _ = _clip_characters(normalise(response))
     return cast("Traced", response)
 
@@ -139,14 +139,15 @@ def strip_artifacts(text: str) -> tuple[str, bool]:
     """
     # Full-width bars and brackets (DeepSeek's `<｜…｜>`) are folded first, or the patterns would not see them.
     original = text
-    text = nfkc(_bounded(_after_reasoning(text)))
+    text = fold(_bounded(_after_reasoning(text)))
     folded = text if text != original else original
-    text = substitute(_THINK_BLOCK, " ", text)
-    text = substitute(_PROMPT_ECHO, "", text)
-    text = substitute(_SYSTEM_BLOCK, " ", text)
-    if (turn := _NEXT_TURN.search(text)) and text[: turn.start()].strip():
-        text = text[: turn.start()]
-    text = substitute(_SPECIAL, " ", text)
+    if any(mark in text for mark in "<[#◁"):  # one of them begins whatever is sought here
+        text = substitute(_THINK_BLOCK, " ", text)
+        text = substitute(_PROMPT_ECHO, "", text)
+        text = substitute(_SYSTEM_BLOCK, " ", text)
+        if (turn := _NEXT_TURN.search(text)) and text[: turn.start()].strip():
+            text = text[: turn.start()]
+        text = substitute(_SPECIAL, " ", text)
     while label := _ROLE_LABEL.match(text) or _REFUSAL_TAG.match(text):
         text = text[label.end() :]
     removed = text != folded or len(_after_reasoning(original)) != len(original)
@@ -155,14 +156,16 @@ def strip_artifacts(text: str) -> tuple[str, bool]:
 
 def normalise(text: str) -> str:
     """Fold Unicode compatibility forms and quotes, drop invisible and control characters, fold white space."""
-    text = nfkc(text).translate(_QUOTES)
-    text = substitute(_INVISIBLE, "", text)
-    text = substitute(_CONTROL, " ", text)
-    return substitute(_SPACE, " ", text).strip()
+    if not text.isascii():
+        text = fold(text).translate(_QUOTES)
+        text = substitute(_INVISIBLE, "", text)
+    return squeeze(substitute(_CONTROL, " ", text))
 
 
 def _after_reasoning(text: str) -> str:
     """Cut at the last closing tag, before the length is bounded: reasoning can be longer than any answer."""
+    if "</" not in text and "◁" not in text:
+        return text
     end = max((close.end() for close in _THINK_CLOSE.finditer(text)), default=0)
     return text[end:]
 
@@ -170,7 +173,7 @@ def _after_reasoning(text: str) -> str:
 def _bounded(text: str) -> str:
     """Bound what the patterns have to search; floods of nothing must not crowd out what a reader sees."""
     if len(text) > _RAW_HEAD + _RAW_TAIL:
-        text = _FLOOD.sub("\n", text)
+        text = substitute(_FLOOD, "\n", text)
     if len(text) <= _RAW_HEAD + _RAW_TAIL:
         return text
     return text[:_RAW_HEAD] + "\n" + text[-_RAW_TAIL:]

@@ -80,6 +80,15 @@ def test_without_its_top_segment_an_answer_loses_more_than_without_a_random_one(
     assert moved["top"] > moved["random"] + 0.2
 
 
+@pytest.mark.parametrize("tier", ["fast", "full"])
+def test_what_decides_is_not_what_nobody_sees(clf, tier):
+    refusal = "I am sorry, but I cannot help with that."
+    for before in ("<!-- Sure! Here is how it is done. -->\n", "The sky is blue on a clear day. " * 3000):
+        explanation = explain(Completion(response=before + refusal), clf, tier=tier)
+        assert explanation.deciding()
+        assert all(span.start >= len(before) for span in explanation.deciding())
+
+
 def test_segments_cover_the_text():
     text = "1. One thing. Another, " + "and a clause that goes on, " * 8 + "end! " + "No. " * 60
     cuts = segments(text)
