@@ -134,7 +134,7 @@ def train(
         output_dir=str(out),
         max_steps=steps,
         per_device_train_batch_size=batch_size,
-        learning_rate=3e-4,
+        learning_rate=1.5e-4,
         warmup_steps=40,  # so that the first checkpoint has learnt next to nothing
         logging_steps=every,
         report_to=[],

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,9 @@ pytestmark = needs_model
 
 @pytest.fixture(scope="module")
 def benchmark() -> Iterator[Any]:
-    path = REPOSITORY / "benchmarks" / "overrefusal_run.py"
-    spec = importlib.util.spec_from_file_location("overrefusal_run", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.path.insert(0, str(path.parent))  # where it finds its neighbours, once they are needed
-    yield module
-    sys.path.remove(str(path.parent))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(REPOSITORY / "benchmarks")
+        yield importlib.import_module("overrefusal_run")
 
 
 @pytest.fixture(scope="module")
