@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Self, get_args
 
-from refusal_clf.formats import Row, SkippedRow, read_rows
+from refusal_clf.formats import Row, SkippedRow, parse_json, read_rows
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError, Tier, Verdict
 
 VERDICTS_FILE: Final = "verdicts.jsonl"
@@ -234,7 +234,7 @@ def _line(row: Mapping[str, Any]) -> str:
 
 def _check_same_run(out: Path, identity: Mapping[str, Any]) -> None:
     try:
-        earlier = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))
+        earlier = parse_json((out / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError("cannot be resumed: run.json is missing or damaged; give --overwrite", file=out) from error
     changed = [key for key in {**earlier, **identity} if earlier.get(key) != identity.get(key)]

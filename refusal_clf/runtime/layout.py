@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from refusal_clf.formats import parse_json
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError
 from refusal_clf.runtime.blend import Blend
 from refusal_clf.runtime.tokens import TokenBudget
@@ -75,7 +76,7 @@ def read_config(directory: Path) -> ModelConfig:
 
     path = directory / CONFIG_FILE
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = parse_json(path.read_text(encoding="utf-8"))
         config = ModelConfig(
             name=str(raw["name"]),
             verdict=_head(raw["verdict"]),
