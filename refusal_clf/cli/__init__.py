@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from io import TextIOWrapper
 from typing import Annotated, Final, NoReturn
@@ -20,7 +22,13 @@ UNUSABLE: Final = 2
 
 _INTERNAL: Final = 70  # EX_SOFTWARE of sysexits.h: 1 must go on meaning that the gate of `check` failed
 _INTERRUPTED: Final = 130
+_TERMINATED: Final = 143
 _BROKEN_PIPE: Final = 141
+
+
+class _Terminated(KeyboardInterrupt):
+    """A batch system's or a service manager's SIGTERM: ends a run in order, as Ctrl-C does."""
+
 
 # Typer may carry its own copy of click, so that the class is reached through what Typer exports of it:
 # BadParameter, UsageError, ClickException.
@@ -74,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # an arrow that a terminal's encoding lacks must not stop a run
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     arguments = [argument for argument in given[:end] if argument != "--debug"] + given[end:]
     try:
         code = app(arguments or ["--help"], prog_name=PROGRAM, standalone_mode=False)
@@ -88,8 +98,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         if not isinstance(error.__context__, BrokenPipeError):
             raise
         _discard_output()
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit(_INTERRUPTED)
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        sys.exit(_TERMINATED if isinstance(stop.__cause__ or stop, _Terminated) else _INTERRUPTED)
     except Exception as error:
         if isinstance(error, _ClickException):
             _fail(_usage_message(error), UNUSABLE)
@@ -102,6 +112,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     if not arguments:  # help was all that could be done for a command that names nothing to do
         sys.exit(UNUSABLE)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise _Terminated
 
 
 def _fail(message: str, code: int) -> NoReturn:

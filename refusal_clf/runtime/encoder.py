@@ -33,6 +33,14 @@ class EncoderTier:
         self.session = make_session(model)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="refusal-clf")
 
+    def knows(self, token: int) -> bool:
+        """Say whether the encoder has an embedding for this word piece."""
+        try:
+            _run(self.session, [Encoded((token,), 1, truncated=False)])
+        except Exception:  # onnxruntime's error classes have no base of their own
+            return False
+        return True
+
     def submit(self, texts: Sequence[Encoded]) -> Pending:
         """Begin to score texts and return at once."""
         batches = list(_batches(texts))
