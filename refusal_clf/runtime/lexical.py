@@ -17,6 +17,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from refusal_clf.records import InputError
 from refusal_clf.text import Prepared
 
 FEATURES_VERSION: Final = 2
