@@ -66,7 +66,7 @@ def main() -> None:
 
 def score(folder: Path, kills: int, chance: random.Random) -> dict[str, Any]:
     """Kill `score --out`, and resume it with --resume."""
-    rows = write_rows(folder / "rows.jsonl", 3_000)
+    rows = write_rows(folder / "rows.jsonl", 1_000)
     arguments = ["score", str(rows), "--format", "json", "--out"]
     started = time.monotonic()
     assert run([*arguments, str(folder / "whole")]).returncode == 0
@@ -184,7 +184,7 @@ def killed(
 
 def signals(folder: Path) -> Iterator[dict[str, Any]]:
     """SIGTERM, SIGINT and a closed pipe, each at ten moments; the run is resumed and compared."""
-    rows = write_rows(folder / "rows.jsonl", 3_000)
+    rows = write_rows(folder / "rows.jsonl", 1_000)
     arguments = ["score", str(rows), "--format", "json", "--out"]
     started = time.monotonic()
     run([*arguments, str(folder / "whole")])

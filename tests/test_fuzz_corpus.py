@@ -17,7 +17,7 @@ from refusal_clf.text import normalise, prepare, strip_artifacts
 
 CORPUS = Path(__file__).parent / "fuzz_corpus"
 INPUTS = sorted(path for path in CORPUS.rglob("*") if path.is_file())
-NEEDS = {"parquet": "pyarrow", "zstd": "zstandard", "prices": "openai", "rubric": "openai"}
+NEEDS = {"parquet": "pyarrow", "zstd": "zstandard"}
 
 
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: f"{path.parent.name}-{path.name}")

@@ -26,10 +26,6 @@ _TERMINATED: Final = 143
 _BROKEN_PIPE: Final = 141
 
 
-class _Terminated(KeyboardInterrupt):
-    """A batch system's or a service manager's SIGTERM: ends a run in order, as Ctrl-C does."""
-
-
 # Typer may carry its own copy of click, so that the class is reached through what Typer exports of it:
 # BadParameter, UsageError, ClickException.
 _ClickException: Final[type] = typer.BadParameter.__mro__[2]
@@ -82,8 +78,15 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # an arrow that a terminal's encoding lacks must not stop a run
+    terminated: list[int] = []
+
+    def terminate(number: int, _: object) -> NoReturn:
+        """End in order, as Ctrl-C does, when a batch system or a service manager says so."""
+        terminated.append(number)
+        raise KeyboardInterrupt
+
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
+        signal.signal(signal.SIGTERM, terminate)
     arguments = [argument for argument in given[:end] if argument != "--debug"] + given[end:]
     try:
         code = app(arguments or ["--help"], prog_name=PROGRAM, standalone_mode=False)
@@ -98,8 +101,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         if not isinstance(error.__context__, BrokenPipeError):
             raise
         _discard_output()
-    except (KeyboardInterrupt, typer.Abort) as stop:
-        sys.exit(_TERMINATED if isinstance(stop.__cause__ or stop, _Terminated) else _INTERRUPTED)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
     except Exception as error:
         if isinstance(error, _ClickException):
             _fail(_usage_message(error), UNUSABLE)
@@ -109,13 +112,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             where = f"{error.filename}: " if error.filename else ""
             _fail(f"{where}{error.strerror or error}", UNUSABLE)
         _fail(f"internal error, {type(error).__name__}: {error} (--debug shows where)", _INTERNAL)
+    if terminated:
+        sys.exit(_TERMINATED)
     if not arguments:  # help was all that could be done for a command that names nothing to do
         sys.exit(UNUSABLE)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _terminate(*_: object) -> NoReturn:
-    raise _Terminated
 
 
 def _fail(message: str, code: int) -> NoReturn:
