@@ -33,7 +33,9 @@ main(sys.argv[1:])
 def test_no_socket_is_asked_for(tmp_path: Path, command: str) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", ROWS)
     baseline = write_rows(tmp_path / "baseline.jsonl", ROWS)
-    arguments = [rows, "--out", tmp_path / "out"] if command == "score" else [rows, "--baseline", baseline]
+    arguments = (
+        [rows, "--out", tmp_path / "out"] if command == "score" else [rows, "--baseline", baseline, "--min-pairs", "1"]
+    )
     done = subprocess.run(
         [sys.executable, "-c", _BLOCKED, command, *map(str, arguments)],
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
