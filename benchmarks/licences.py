@@ -37,9 +37,8 @@ def document() -> str:
     for extra in SHIPPED_TO_USERS:
         rows = sorted(licences("refusal-clf", extra, seen).items())
         if rows:
-            parts.append(
-                f"\n## {f'The extra `{extra}`' if extra else 'The base install'}\n\n| package | licence |\n| --- | --- |\n"
-            )
+            title = f"The extra `{extra}`" if extra else "The base install"
+            parts.append(f"\n## {title}\n\n| package | licence |\n| --- | --- |\n")
             parts += [f"| {name} | {licence} |\n" for name, licence in rows]
     return "".join(parts)
 

@@ -29,13 +29,10 @@ main(sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize("command", ["score", "check"])
+@pytest.mark.parametrize("command", ["score", "classify"])
 def test_no_socket_is_asked_for(tmp_path: Path, command: str) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", ROWS)
-    baseline = write_rows(tmp_path / "baseline.jsonl", ROWS)
-    arguments = (
-        [rows, "--out", tmp_path / "out"] if command == "score" else [rows, "--baseline", baseline, "--min-pairs", "1"]
-    )
+    arguments = [rows, "--out", tmp_path / "out"] if command == "score" else ["--response", "No."]
     done = subprocess.run(
         [sys.executable, "-c", _BLOCKED, command, *map(str, arguments)],
         cwd=REPOSITORY, capture_output=True, text=True, check=False,

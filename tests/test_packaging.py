@@ -31,15 +31,9 @@ def test_a_wheel_holds_the_package_and_the_model_and_nothing_else(tmp_path: Path
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     info = {name for name in names if ".dist-info/" in name}
-    sources = {
-        f"refusal_clf/{path.relative_to(ROOT / 'refusal_clf').as_posix()}"
-        for path in (ROOT / "refusal_clf").rglob("*.py")
-    }
-    models = {
-        f"refusal_clf/models/{path.relative_to(ROOT / 'models').as_posix()}"
-        for path in (ROOT / "models").rglob("*")
-        if path.is_file()
-    }
+    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "refusal_clf").rglob("*.py")}
+    shipped = (path for path in (ROOT / "models").rglob("*") if path.is_file())
+    models = {f"refusal_clf/{path.relative_to(ROOT).as_posix()}" for path in shipped}
     assert sources | models <= names
     others = names - info - sources - models
     assert {Path(name).suffix for name in others} <= {".json", ".typed", ""}
