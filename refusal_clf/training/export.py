@@ -19,7 +19,7 @@ from refusal_clf.records import VERDICTS, InputError
 from refusal_clf.runtime import layout
 from refusal_clf.runtime.encoder import OUTPUT, make_session
 from refusal_clf.runtime.tokens import Encoded, pad
-from refusal_clf.training.activations import load_activations
+from refusal_clf.training.activations import ACTIVATIONS_FILE, load_activations
 from refusal_clf.training.card import write_card
 from refusal_clf.training.graph import OPSET, build_graph
 from refusal_clf.training.network import TwoHeadEncoder, load_network
@@ -73,7 +73,9 @@ def export(
     """
     config = layout.read_config(source)
     if config.files:  # training directories of release 0.1 have no checksums
-        layout.verify(source, config, TRAINING_FILES)
+        # Without activations a model can be exported in floating point; for 8 bits they are asked for below.
+        optional = () if (source / ACTIVATIONS_FILE).exists() else (ACTIVATIONS_FILE,)
+        layout.verify(source, config, [name for name in TRAINING_FILES if name not in optional])
     network = load_network(source)
     probes = _probes(network, config.budget.total)
     expected = _torch_scores(network, probes)
