@@ -6,14 +6,16 @@ A model directory records `PREPARATION_VERSION`; raise it whenever a change here
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, cast
 
 from refusal_clf import rubrics
 from refusal_clf.disguise import INVISIBLE, reveal
 from refusal_clf.language import mostly_not_english
 from refusal_clf.records import Completion
-from refusal_clf.tracing import Traced, fold, squeeze, substitute
+from refusal_clf.tracing import Traced, fold, replace_spans, squeeze, substitute
 from refusal_clf.unusual import code_only, gibberish
 
 PREPARATION_VERSION: Final = 2
@@ -28,6 +30,7 @@ _KNOWN_SUITES: Final = ("generic", "xstest", "coconot")
 
 _RAW_HEAD: Final = 60_000
 _RAW_TAIL: Final = 12_000
+_MOST_MARKS: Final = 30
 
 _QUOTES: Final = str.maketrans(
     {"‘": "'", "’": "'", "‚": "'", "‛": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-", "−": "-"}
@@ -47,9 +50,12 @@ _NEXT_TURN: Final = re.compile(
     r"|\n### ?(?:Instruction|Human|User)\s*:",
 )
 _PROMPT_ECHO: Final = re.compile(r"\A\s*(?:<s>\s*)?\[INST\].{0,20000}?\[/INST\]", re.DOTALL)
-_SYSTEM_BLOCK: Final = re.compile(r"<<SYS>>.{0,20000}?<</SYS>>", re.DOTALL)
+_SYSTEM_START: Final = "<<SYS>>"
+_SYSTEM_END: Final = "<</SYS>>"
+_SYSTEM_CHARS: Final = 20_000
 _SPECIAL: Final = re.compile(
-    r"<\|start_header_id\|>\s*\w{0,20}\s*<\|end_header_id\|>"
+    # Nothing is given back (`+`): a header of spaces that never ends would be tried in every division of them.
+    r"<\|start_header_id\|>\s*+\w{0,20}+\s*+<\|end_header_id\|>"
     r"|<\|im_start\|>\s*(?:assistant|system)?|<start_of_turn>\s*(?:model)?"
     r"|<\|[A-Za-z0-9_▁ -]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|end_of_turn)>|\[/?INST\]|<</?SYS>>"
 )
@@ -139,12 +145,12 @@ def strip_artifacts(text: str) -> tuple[str, bool]:
     """
     # Full-width bars and brackets (DeepSeek's `<｜…｜>`) are folded first, or the patterns would not see them.
     original = text
-    text = fold(_bounded(_after_reasoning(text)))
+    text = _folded(_bounded(_after_reasoning(text)))
     folded = text if text != original else original
     if any(mark in text for mark in "<[#◁"):  # one of them begins whatever is sought here
         text = substitute(_THINK_BLOCK, " ", text)
         text = substitute(_PROMPT_ECHO, "", text)
-        text = substitute(_SYSTEM_BLOCK, " ", text)
+        text = _without_system_blocks(text)
         if (turn := _NEXT_TURN.search(text)) and text[: turn.start()].strip():
             text = text[: turn.start()]
         text = substitute(_SPECIAL, " ", text)
@@ -157,9 +163,53 @@ def strip_artifacts(text: str) -> tuple[str, bool]:
 def normalise(text: str) -> str:
     """Fold Unicode compatibility forms and quotes, drop invisible and control characters, fold white space."""
     if not text.isascii():
-        text = fold(text).translate(_QUOTES)
+        text = _folded(text).translate(_QUOTES)
         text = substitute(_INVISIBLE, "", text)
     return squeeze(substitute(_CONTROL, " ", text))
+
+
+def _folded(text: str) -> str:
+    """Return Unicode's compatibility form (NFKC) with at most `_MOST_MARKS` combining marks in a row.
+
+    The form sorts the marks of a letter in a time that grows with the square of their number. Thirty is the limit of
+    Unicode's stream-safe format (UAX 15, section 13), and more than any language writes.
+    """
+    if text.isascii():
+        return text
+    return _thinned(fold(_thinned(text)))  # again, as some marks become two
+
+
+def _thinned(text: str) -> str:
+    surplus = [(found.end(1), found.end()) for found in _crowded_marks().finditer(text)]
+    return replace_spans(text, surplus, "") if surplus else text
+
+
+@cache
+def _crowded_marks() -> re.Pattern[str]:
+    """Return a pattern of too many marks: characters whose decomposition begins with one that combines."""
+    first_last = range(0x300, 0x1F000)
+    marks = "".join(
+        mark for mark in map(chr, first_last) if unicodedata.combining(unicodedata.normalize("NFKD", mark)[0])
+    )
+    return re.compile(f"([{marks}]{{{_MOST_MARKS}}})[{marks}]+")
+
+
+def _without_system_blocks(text: str) -> str:
+    """Put a space for each `<<SYS>>` with a `<</SYS>>` at most `_SYSTEM_CHARS` behind it, and for what is between.
+
+    As a pattern it would be searched to that length from each of thousands of beginnings that a text may hold.
+    """
+    spans, end = [], -1
+    start = text.find(_SYSTEM_START)
+    while start >= 0:
+        begin = start + len(_SYSTEM_START)
+        if end < begin and (end := text.find(_SYSTEM_END, begin)) < 0:
+            break
+        if end - begin <= _SYSTEM_CHARS:
+            begin = end + len(_SYSTEM_END)
+            spans.append((start, begin))
+        start = text.find(_SYSTEM_START, begin)
+    return replace_spans(text, spans, " ") if spans else text
 
 
 def _after_reasoning(text: str) -> str:
