@@ -97,7 +97,8 @@ def _generate(
             if endpoint is not None:
                 from refusal_clf.generation.remote import answer_all
 
-                outcome = answer_all(endpoint, left, taken, system=message, concurrency=concurrency)
+                known = bool(file.done)
+                outcome = answer_all(endpoint, left, taken, system=message, concurrency=concurrency, known=known)
             else:
                 outcome = _answer_here(Path(model), left, taken, message, max_tokens, batch_size)
     except KeyboardInterrupt:
