@@ -105,6 +105,8 @@ def _generate(
         say(f"interrupted; the same command with --resume goes on with {out}")
         raise
     file.in_order(prompts)
+    if file.untouched and (outcome.problem or outcome.failed):
+        raise InputError(f"{outcome.problem or outcome.failed[0]}; {out} is as it was")
     _tell(outcome, len(file.done), len(prompts), out, max_tokens)
 
 

@@ -29,6 +29,11 @@ class CompletionsFile:
     resume, overwrite
         What to do with a file that exists; it is replaced when there is an answer to replace it with.
 
+    Attributes
+    ----------
+    untouched
+        Whether the file is still the one that is to be overwritten.
+
     Raises
     ------
     InputError
@@ -50,8 +55,8 @@ class CompletionsFile:
             if complete_lines(path):
                 self.done = list(read_completions(path))
         self._run, self._settings = run, settings
-        self._replaces = overwrite and path.exists()
-        if not self._replaces:
+        self.untouched = overwrite and path.exists()
+        if not self.untouched:
             write_json(run, settings)
         self._stream: IO[str] | None = None
 
@@ -70,10 +75,10 @@ class CompletionsFile:
         """Append a completion, on disk before this returns."""
         if self._stream is None:
             raise ValueError("CompletionsFile is used outside its with block")
-        if self._replaces:
+        if self.untouched:
             self._stream.truncate(0)
             write_json(self._run, self._settings)
-            self._replaces = False
+            self.untouched = False
         self._stream.write(json_line(_row(completion)))
         self._stream.flush()
         self.done.append(completion)
@@ -91,7 +96,7 @@ class CompletionsFile:
 
     def in_order(self, prompts: Iterable[Completion]) -> None:
         """Rewrite the file in the order of the suite, all or nothing; what is no prompt of it comes last."""
-        if self._replaces:
+        if self.untouched:
             return
         place: dict[Key, int] = {}
         for number, prompt in enumerate(prompts):
