@@ -9,7 +9,7 @@ control, answers. RefusalCallback answers the prompts in `benchmarks/everyday.js
 so many steps; `refusal-clf check` then compares each checkpoint's completions with those before training.
 
 Prints a table, writes benchmarks/results/overrefusal_run.json and draws overrefusal_run.light.svg and .dark.svg there;
-`--draw` only draws what was stored. Completions and histories go to --out. An arm takes five minutes of one core.
+`--draw` only draws what was stored. Completions and histories go to --out. An arm takes about five minutes of one core.
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ def train(
     Returns
     -------
     dict
-        `examples`: how many are short enough; `step_seconds`: the mean time of a step, by the clock and of the
-        processor, evaluations left out; `history`: the callback's rows.
+        `examples`: how many are short enough; `step_seconds`: the mean time of a step by the clock, evaluations left
+        out; `history`: the callback's rows.
     """
     from transformers import Trainer, TrainingArguments
 
@@ -165,9 +165,6 @@ def train(
     seconds = time.perf_counter() - began
     history = [json.loads(text) for text in (out / HISTORY_FILE).read_text(encoding="utf-8").splitlines()]
     seconds -= sum(row["refusal/seconds"] for row in history)
-    losses = {row["step"]: row["loss"] for row in trainer.state.log_history if "loss" in row}
-    for row in history:
-        row["loss"] = losses.get(row["step"])
     return {"examples": len(rows), "batch_size": batch_size, "step_seconds": seconds / steps, "history": history}
 
 
@@ -220,12 +217,14 @@ def figure(arms: Sequence[dict[str, Any]], theme: Theme) -> Figure:
         steps = np.array([row["step"] for row in arm["history"]])
         rates = 100 * np.array([row["refusal/overrefusal"] for row in arm["history"]])
         failed = np.array(["gate" in row and row["gate"]["exit_status"] == 1 for row in arm["history"]])
+        passed = ~failed & (steps > 0)
         axes.plot(steps, rates, color=colour, linewidth=2)
-        axes.plot(steps[~failed], rates[~failed], "o", color=colour, markersize=5)
+        axes.plot(steps[passed], rates[passed], "o", color=colour, markersize=5)
         axes.plot(steps[failed], rates[failed], "X", color=colour, markersize=8)
         axes.annotate(
             f"trained on {arm['arm']}", (steps[-1], rates[-1]), (9, 0), textcoords="offset points", va="center"
         )
+    axes.plot(0, rates[0], "D", color=theme.text, markersize=5, label="before training: the baseline")
     axes.plot([], [], "o", color=theme.text, markersize=5, label="refusal-clf check: exit 0")
     axes.plot([], [], "X", color=theme.text, markersize=8, label="refusal-clf check: exit 1")
     axes.legend(loc="upper left", fontsize=9)

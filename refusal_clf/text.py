@@ -6,9 +6,7 @@ A model directory records `PREPARATION_VERSION`; raise it whenever a change here
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
-from functools import cache
 from typing import Final, cast
 
 from refusal_clf import rubrics
@@ -30,7 +28,6 @@ _KNOWN_SUITES: Final = ("generic", "xstest", "coconot")
 
 _RAW_HEAD: Final = 60_000
 _RAW_TAIL: Final = 12_000
-_MOST_MARKS: Final = 30
 
 _QUOTES: Final = str.maketrans(
     {"‘": "'", "’": "'", "‚": "'", "‛": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-", "−": "-"}
@@ -145,7 +142,7 @@ def strip_artifacts(text: str) -> tuple[str, bool]:
     """
     # Full-width bars and brackets (DeepSeek's `<｜…｜>`) are folded first, or the patterns would not see them.
     original = text
-    text = _folded(_bounded(_after_reasoning(text)))
+    text = fold(_bounded(_after_reasoning(text)))
     folded = text if text != original else original
     if any(mark in text for mark in "<[#◁"):  # one of them begins whatever is sought here
         text = substitute(_THINK_BLOCK, " ", text)
@@ -163,35 +160,9 @@ def strip_artifacts(text: str) -> tuple[str, bool]:
 def normalise(text: str) -> str:
     """Fold Unicode compatibility forms and quotes, drop invisible and control characters, fold white space."""
     if not text.isascii():
-        text = _folded(text).translate(_QUOTES)
+        text = fold(text).translate(_QUOTES)
         text = substitute(_INVISIBLE, "", text)
     return squeeze(substitute(_CONTROL, " ", text))
-
-
-def _folded(text: str) -> str:
-    """Return Unicode's compatibility form (NFKC) with at most `_MOST_MARKS` combining marks in a row.
-
-    The form sorts the marks of a letter in a time that grows with the square of their number. Thirty is the limit of
-    Unicode's stream-safe format (UAX 15, section 13), and more than any language writes.
-    """
-    if text.isascii():
-        return text
-    return _thinned(fold(_thinned(text)))  # again, as some marks become two
-
-
-def _thinned(text: str) -> str:
-    surplus = [(found.end(1), found.end()) for found in _crowded_marks().finditer(text)]
-    return replace_spans(text, surplus, "") if surplus else text
-
-
-@cache
-def _crowded_marks() -> re.Pattern[str]:
-    """Return a pattern of too many marks: characters whose decomposition begins with one that combines."""
-    first_last = range(0x300, 0x1F000)
-    marks = "".join(
-        mark for mark in map(chr, first_last) if unicodedata.combining(unicodedata.normalize("NFKD", mark)[0])
-    )
-    return re.compile(f"([{marks}]{{{_MOST_MARKS}}})[{marks}]+")
 
 
 def _without_system_blocks(text: str) -> str:

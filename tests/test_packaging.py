@@ -36,6 +36,6 @@ def test_a_wheel_holds_the_package_and_the_model_and_nothing_else(tmp_path: Path
     models = {f"refusal_clf/{path.relative_to(ROOT).as_posix()}" for path in shipped}
     assert sources | models <= names
     others = names - info - sources - models
-    assert {Path(name).suffix for name in others} <= {".json", ".typed", ""}
+    assert {Path(name).suffix for name in others} <= {".css", ".js", ".json", ".typed", ".yaml", ""}
     assert all(name.startswith("refusal_clf/") for name in others)
     assert any(name.endswith("licenses/LICENSE") for name in info)
