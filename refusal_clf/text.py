@@ -13,7 +13,7 @@ from refusal_clf import rubrics
 from refusal_clf.disguise import INVISIBLE, reveal
 from refusal_clf.language import mostly_not_english
 from refusal_clf.records import Completion
-from refusal_clf.tracing import Traced, fold, squeeze, substitute
+from refusal_clf.tracing import Traced, fold, replace_spans, squeeze, substitute
 from refusal_clf.unusual import code_only, gibberish
 
 PREPARATION_VERSION: Final = 2
@@ -47,9 +47,12 @@ _NEXT_TURN: Final = re.compile(
     r"|\n### ?(?:Instruction|Human|User)\s*:",
 )
 _PROMPT_ECHO: Final = re.compile(r"\A\s*(?:<s>\s*)?\[INST\].{0,20000}?\[/INST\]", re.DOTALL)
-_SYSTEM_BLOCK: Final = re.compile(r"<<SYS>>.{0,20000}?<</SYS>>", re.DOTALL)
+_SYSTEM_START: Final = "<<SYS>>"
+_SYSTEM_END: Final = "<</SYS>>"
+_SYSTEM_CHARS: Final = 20_000
 _SPECIAL: Final = re.compile(
-    r"<\|start_header_id\|>\s*\w{0,20}\s*<\|end_header_id\|>"
+    # Nothing is given back (`+`): a header of spaces that never ends would be tried in every division of them.
+    r"<\|start_header_id\|>\s*+\w{0,20}+\s*+<\|end_header_id\|>"
     r"|<\|im_start\|>\s*(?:assistant|system)?|<start_of_turn>\s*(?:model)?"
     r"|<\|[A-Za-z0-9_▁ -]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|end_of_turn)>|\[/?INST\]|<</?SYS>>"
 )
@@ -144,7 +147,7 @@ def strip_artifacts(text: str) -> tuple[str, bool]:
     if any(mark in text for mark in "<[#◁"):  # one of them begins whatever is sought here
         text = substitute(_THINK_BLOCK, " ", text)
         text = substitute(_PROMPT_ECHO, "", text)
-        text = substitute(_SYSTEM_BLOCK, " ", text)
+        text = _without_system_blocks(text)
         if (turn := _NEXT_TURN.search(text)) and text[: turn.start()].strip():
             text = text[: turn.start()]
         text = substitute(_SPECIAL, " ", text)
@@ -160,6 +163,24 @@ def normalise(text: str) -> str:
         text = fold(text).translate(_QUOTES)
         text = substitute(_INVISIBLE, "", text)
     return squeeze(substitute(_CONTROL, " ", text))
+
+
+def _without_system_blocks(text: str) -> str:
+    """Put a space for each `<<SYS>>` with a `<</SYS>>` at most `_SYSTEM_CHARS` behind it, and for what is between.
+
+    As a pattern it would be searched to that length from each of thousands of beginnings that a text may hold.
+    """
+    spans, end = [], -1
+    start = text.find(_SYSTEM_START)
+    while start >= 0:
+        begin = start + len(_SYSTEM_START)
+        if end < begin and (end := text.find(_SYSTEM_END, begin)) < 0:
+            break
+        if end - begin <= _SYSTEM_CHARS:
+            begin = end + len(_SYSTEM_END)
+            spans.append((start, begin))
+        start = text.find(_SYSTEM_START, begin)
+    return replace_spans(text, spans, " ") if spans else text
 
 
 def _after_reasoning(text: str) -> str:

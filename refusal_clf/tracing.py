@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Final, Literal, SupportsIndex
 
 _SPACE: Final = re.compile(r"\s+")
+_MOST_MARKS: Final = 30
 # They join the syllable before them, though their combining class does not say so.
 _HANGUL_VOWELS_AND_FINALS: Final = range(0x1160, 0x1200)
 
@@ -97,7 +99,30 @@ def stretch(text: str, replacement: str) -> str:
 
 
 def fold(text: str, form: Literal["NFKC", "NFD"] = "NFKC") -> str:
-    """Bring a text into one of Unicode's normal forms."""
+    """Bring a text into one of Unicode's normal forms, with at most `_MOST_MARKS` combining marks in a row.
+
+    The forms sort the marks of a letter in a time that grows with the square of their number. Thirty is the limit of
+    Unicode's stream-safe format (UAX 15, section 13), and more than any language writes.
+    """
+    if text.isascii():
+        return text
+    return _thinned(_folded(_thinned(text), form))  # again, as some marks become two
+
+
+def _thinned(text: str) -> str:
+    surplus = [(found.end(1), found.end()) for found in _crowded_marks().finditer(text)]
+    return replace_spans(text, surplus, "") if surplus else text
+
+
+@cache
+def _crowded_marks() -> re.Pattern[str]:
+    """Return a pattern of too many marks: characters whose decomposition begins with one that combines."""
+    candidates = map(chr, range(0x300, 0x1F000))
+    marks = "".join(mark for mark in candidates if unicodedata.combining(unicodedata.normalize("NFKD", mark)[0]))
+    return re.compile(f"([{marks}]{{{_MOST_MARKS}}})[{marks}]+")
+
+
+def _folded(text: str, form: Literal["NFKC", "NFD"]) -> str:
     whole = unicodedata.normalize(form, str(text))
     if not isinstance(text, Traced) or whole == text:
         return text if whole == text else whole

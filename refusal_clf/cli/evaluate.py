@@ -68,6 +68,7 @@ def _evaluate(
     Example: refusal-clf evaluate labels/ --base all-MiniLM-L6-v2 --protocol leave-model-out --out runs/evaluation
     """
     need("train", "torch", "transformers", "sklearn")
+    from refusal_clf.locking import locked
     from refusal_clf.report.evaluation import evaluation_markdown, print_evaluation
     from refusal_clf.runtime.tokens import TokenBudget
     from refusal_clf.training.crossfit import cross_fit
@@ -82,9 +83,10 @@ def _evaluate(
     splits = make_folds(examples, protocol, folds)
     config = FinetuneConfig(epochs=epochs, learning_rate=learning_rate, frozen_layers=frozen_layers, seed=seed)
     budget = TokenBudget(total=max_tokens)
-    scores = cross_fit(examples, splits, base, load_base_tokenizer(base), config, budget, out, say, family)
-    document = evaluate_scores(examples, scores, splits, protocol=protocol, family=family, part=part, raters=raters)
-    path = write_evaluation(document, out)
+    with locked(out):
+        scores = cross_fit(examples, splits, base, load_base_tokenizer(base), config, budget, out, say, family)
+        document = evaluate_scores(examples, scores, splits, protocol=protocol, family=family, part=part, raters=raters)
+        path = write_evaluation(document, out)
     if output_format == "json":
         typer.echo(json.dumps(document, indent=2))
     elif output_format == "markdown":

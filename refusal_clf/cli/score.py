@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import chain, islice
@@ -205,10 +205,32 @@ def _run_into(
     overwrite: bool,
     page: ScorePage | None,
 ) -> Report:
+    from refusal_clf.locking import locked
+
+    made = not out.exists()
+    try:
+        with locked(out):
+            return _run_locked(out, source, clf, tier, survey, resume=resume, overwrite=overwrite, page=page)
+    except InputError:
+        if made and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+        raise
+
+
+def _run_locked(
+    out: Path,
+    source: _Source,
+    clf: RefusalClassifier,
+    tier: TierChoice,
+    survey: _Survey | None,
+    *,
+    resume: bool,
+    overwrite: bool,
+    page: ScorePage | None,
+) -> Report:
     from refusal_clf import writing
     from refusal_clf.scoring import GroupCounter, coconot_rows
 
-    made = not out.exists()
     identity = {
         "files": [file.name for file in source.files],
         "input": survey.digest if survey else None,
@@ -230,7 +252,8 @@ def _run_into(
     except InputError:
         # A pipe turned out unusable on the way: what came before it is no result.
         if not resume:
-            _remove(out, writing.RESULT_FILES, folder=made)
+            for name in writing.RESULT_FILES:
+                (out / name).unlink(missing_ok=True)
         raise
     except KeyboardInterrupt:
         say(f"interrupted; the same command with --resume goes on from {out}")
@@ -248,13 +271,6 @@ def _run_into(
         written.append(page.write(out, report).name)
     say(f"wrote {', '.join(written)} in {out}")
     return report
-
-
-def _remove(out: Path, names: Iterable[str], *, folder: bool) -> None:
-    for name in names:
-        (out / name).unlink(missing_ok=True)
-    if folder and not any(out.iterdir()):
-        out.rmdir()
 
 
 def _judge(

@@ -27,6 +27,7 @@ from refusal_clf.training.calibrate import TOLERATED_ERROR, fit_blend, selective
 from refusal_clf.training.crossfit import EVALUATION_FILE, OutOfFold
 from refusal_clf.training.dataset import IGNORE, Example
 from refusal_clf.training.protocols import Fold
+from refusal_clf.writing import replacing
 
 OURS: Final = "refusal-clf"
 FAMILIES: Final = {"verdict": (0, slice(0, len(VERDICTS))), "refusal": (1, slice(len(VERDICTS), None))}
@@ -92,7 +93,8 @@ def evaluate_scores(
 def write_evaluation(document: dict[str, Any], directory: Path) -> Path:
     """Write the document into an output directory and return its path."""
     path = directory / EVALUATION_FILE
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with replacing(path) as stream:
+        stream.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     return path
 
 
