@@ -174,6 +174,15 @@ def test_merging_never_overwrites_what_it_merges(tmp_path):
     assert first.read_bytes() == before
 
 
+def test_labels_of_a_judge_are_never_merged_into_a_persons(tmp_path):
+    mine = write_rows(tmp_path / "a.jsonl", [{"id": "r", "verdict": "compliance", "judge": "human"}])
+    judged = write_rows(tmp_path / "b.jsonl", [{"id": "r", "verdict": "compliance", "judge": "gpt-4o"}])
+    outcome = run("review", "--merge", mine, judged, "--out", tmp_path / "m.jsonl")
+    assert_one_error(outcome, r"b\.jsonl: holds labels of 'gpt-4o'")
+    assert_one_error(run("review", "--merge", mine, mine, "--out", tmp_path / "m.jsonl"), "is given twice")
+    assert not (tmp_path / "m.jsonl").exists()
+
+
 def test_two_reviewers_are_merged_with_their_agreement_and_conflicts(tmp_path):
     rows = [{"id": f"r{at}", "verdict": "compliance", "judge": "human"} for at in range(4)]
     first = write_rows(tmp_path / "a.jsonl", rows)
