@@ -14,6 +14,9 @@ from typing import Final, Literal, SupportsIndex
 
 _SPACE: Final = re.compile(r"\s+")
 _MOST_MARKS: Final = 30
+# Too many marks in a row are at least so many characters beyond the Latin ones and the punctuation; looking for them
+# first is a hundred times as fast, and only scripts without spaces have others.
+_MAYBE_CROWDED: Final = re.compile(f"[\u0300-\u1fff\u20d0-\U0001efff]{{{_MOST_MARKS + 1}}}")
 # They join the syllable before them, though their combining class does not say so.
 _HANGUL_VOWELS_AND_FINALS: Final = range(0x1160, 0x1200)
 
@@ -110,6 +113,8 @@ def fold(text: str, form: Literal["NFKC", "NFD"] = "NFKC") -> str:
 
 
 def _thinned(text: str) -> str:
+    if not _MAYBE_CROWDED.search(text):
+        return text
     surplus = [(found.end(1), found.end()) for found in _crowded_marks().finditer(text)]
     return replace_spans(text, surplus, "") if surplus else text
 
