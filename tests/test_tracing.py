@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import unicodedata
 
 import pytest
 from hypothesis import example, given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from refusal_clf import Completion
 from refusal_clf.text import prepare, trace
-from refusal_clf.tracing import Traced
+from refusal_clf.tracing import Traced, fold
 
 PIECES = st.one_of(
     st.text(max_size=12),
@@ -62,3 +63,8 @@ def test_a_word_is_found_where_the_model_wrote_it(response, word):
     assert response[begins:ends] == word
     if "think" in response:
         assert begins > response.index("</think>")
+
+
+def test_no_crowd_of_marks_is_overlooked():
+    marks = [mark for mark in map(chr, range(0x300, 0x1F000)) if unicodedata.combining(mark)]
+    assert [mark for mark in marks if len(fold("é" + mark * 200)) > 100] == []
