@@ -202,6 +202,7 @@ def test_a_changed_or_missing_weight_file_is_refused(copy, name):
 def test_a_model_of_another_kind_is_refused(copy, field, value, message):
     config = json.loads((copy / "config.json").read_text())
     config[field] = value
+    del config["config_sha256"]  # as if it had been written so
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match=message):
         RefusalClassifier.load(copy)
