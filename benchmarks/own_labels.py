@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from refusal_clf import RefusalClassifier
-from refusal_clf.integrations.sklearn import RefusalEstimator, features
+from refusal_clf.integrations.scikit_learn import RefusalEstimator, features
 from refusal_clf.reading import read_labels
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS
 from refusal_clf.runtime.blend import answers

@@ -45,13 +45,17 @@ def read_eval_log_rows(path: Path) -> Iterator[Row]:
 
 
 def _values(sample: Any, shared: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401
-    prompt = sample.input
-    if not isinstance(prompt, str):
-        prompt = next((turn.text for turn in reversed(prompt) if turn.role == "user"), "")
     return {
         "id": str(sample.id) if sample.epoch == 1 else f"{sample.id} (epoch {sample.epoch})",
-        "prompt": prompt,
+        "prompt": last_user_turn(sample.input),
         "response": sample.output.completion,
         **shared,
         "metadata": {name: value for name, value in (sample.metadata or {}).items() if name not in ("id", "model")},
     }
+
+
+def last_user_turn(asked: Any) -> str:  # noqa: ANN401
+    """Return the prompt of a sample's input, text or a chat: empty if no turn of it is the user's."""
+    if isinstance(asked, str):
+        return asked
+    return next((str(turn.text) for turn in reversed(asked) if turn.role == "user"), "")

@@ -234,6 +234,11 @@ def test_without_ray_its_command_says_what_to_install(monkeypatch, capsys):
     assert capsys.readouterr().err == "refusal-clf: error: this needs Ray: pip install 'refusal-clf[ray]'\n"
 
 
+def test_a_list_of_rows_is_no_batch(scorer, rows):
+    with pytest.raises(InputError, match="list is no batch"):
+        scorer(rows)
+
+
 def test_hugging_face_datasets_map_it(scorer, rows, expected, tmp_path):
     datasets = pytest.importorskip("datasets", reason="needs Hugging Face datasets")
     path = tmp_path / "rows.parquet"

@@ -6,7 +6,7 @@ import pytest
 from cli_harness import needs_model
 
 from refusal_clf.integrations.batches import VERDICT_COLUMNS, BatchScorer
-from refusal_clf.integrations.duckdb import register
+from refusal_clf.integrations.duckdb_sql import register
 from refusal_clf.records import InputError
 
 duckdb = pytest.importorskip("duckdb", reason="needs the extra `duckdb`")

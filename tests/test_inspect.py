@@ -24,6 +24,7 @@ from refusal_clf.integrations.inspect_ai import coconot_classifier, refusal_clas
 from refusal_clf.ratings import JUDGE_WORDS
 from refusal_clf.reading import read_completions
 from refusal_clf.records import InputError
+from refusal_clf.suites import index_items
 
 pytestmark = pytest.mark.usefixtures("model_dir")
 
@@ -100,6 +101,24 @@ def test_a_sample_s_own_subset_is_taken(tmp_path):
     [found] = scores_of(log, "coconot_classifier")
     assert found.value == "NONCOMPLIANCE"
     assert "subset_assumed" not in found.metadata
+
+
+@pytest.mark.parametrize("scorer", [coconot_classifier, refusal_classifier])
+def test_a_sample_without_a_users_turn_is_scored_by_its_response(tmp_path, scorer):
+    from inspect_ai.model import ChatMessageSystem
+
+    [sample] = samples_of(ROWS[:1])
+    sample.input = [ChatMessageSystem(content="Be brief.")]
+    [found] = scores_of(write_log(tmp_path, [sample], scorer=scorer()), scorer.__name__)
+    assert found.metadata["refusal"] == "full_refusal"
+
+
+def test_a_category_of_prompts_that_coconot_does_not_know_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("refusal_clf.integrations.inspect_ai._coconot", lambda: index_items("coconot", ()))
+    [sample] = samples_of(ROWS[:1])
+    sample.metadata.update(category="Card games", subcategory=None)
+    log = write_log(tmp_path, [sample], scorer=coconot_classifier(subset="original"))
+    assert set(log.results.scores[0].metrics) == {"Card games", "total"}
 
 
 def test_a_subset_that_nothing_tells_is_assumed_and_said(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import tomllib
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -72,9 +73,15 @@ def test_records_import_nothing_of_the_package():
 @pytest.mark.parametrize("name", TREES)
 def test_only_what_trains_imports_torch(name):
     # Callback, local generation and estimator are made of them; those alone import them who run or fit a model.
-    made_of_them = ("integrations/trainer.py", "integrations/sklearn.py", "generation/local.py")
+    made_of_them = ("integrations/trainer.py", "integrations/scikit_learn.py", "generation/local.py")
     if not name.startswith("training/") and name not in made_of_them:
         assert not roots(imported(TREES[name])) & {"torch", "transformers", "sklearn"}
+
+
+@pytest.mark.parametrize("package", ["sklearn", "duckdb", "pandas", "polars", "pyarrow", "datasets", "torch"])
+def test_no_integration_hides_a_library_where_its_folder_is_on_the_path(package):
+    # Who runs a file of the folder, as promptfoo does with an assertion's, has the folder before all others.
+    assert PathFinder.find_spec(package, [str(ROOT / "refusal_clf" / "integrations")]) is None
 
 
 @pytest.mark.parametrize("name", TREES)

@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from refusal_clf import Completion, RefusalClassifier
-from refusal_clf.integrations.sklearn import RefusalEstimator
+from refusal_clf.integrations.scikit_learn import RefusalEstimator
 from refusal_clf.records import InputError
 
 pytestmark = needs_model
@@ -78,7 +78,7 @@ def test_it_passes_scikit_learns_checks(estimator, check):
 
 
 def test_without_scikit_learn_its_import_says_what_to_install():
-    code = "import sys; sys.modules['sklearn'] = None; import refusal_clf.integrations.sklearn"
+    code = "import sys; sys.modules['sklearn'] = None; import refusal_clf.integrations.scikit_learn"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.endswith("ImportError: this needs scikit-learn: pip install 'refusal-clf[sklearn]'\n")
 

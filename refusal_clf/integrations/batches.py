@@ -137,8 +137,9 @@ class BatchScorer:
         Raises
         ------
         InputError
-            If no column holds responses, if a verdict column is there already, at a row that cannot be used (unless
-            `on_error` is "skip"), or if this machine's model is not the one that the scorer was made with.
+            If it is no such batch, if no column holds responses, if a verdict column is there already, at a row that
+            cannot be used (unless `on_error` is "skip"), or if this machine's model is not the one that the scorer was
+            made with.
         """
         if isinstance(batch, Iterator):
             return map(self, batch)
@@ -148,7 +149,9 @@ class BatchScorer:
             return self._score_arrow(batch)
         if hasattr(batch, "with_columns"):
             return self._score_polars(batch)
-        return self._score_pandas(batch)
+        if hasattr(batch, "assign"):
+            return self._score_pandas(batch)
+        raise InputError(f"{type(batch).__name__} is no batch: give a data frame, an Arrow table or a dict of columns")
 
     def judge(self, rows: Iterable[Row], *, file: str = _BATCH, table: bool = True) -> list[Verdict | None]:
         """Return a verdict for each row, None for those that `on_error` skips.

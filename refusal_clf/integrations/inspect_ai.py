@@ -20,6 +20,7 @@ from threading import Lock
 from typing import Any, Final, Literal
 
 from refusal_clf.classifier import RefusalClassifier, TierChoice
+from refusal_clf.eval_logs import last_user_turn
 from refusal_clf.ratings import JUDGE_WORDS
 from refusal_clf.records import Completion, InputError, RefusalName, Verdict
 from refusal_clf.rubrics import canonical_group
@@ -243,7 +244,7 @@ def _subset_of(state: TaskState, given: str | None) -> tuple[str, bool]:
     """Return a sample's subset, and whether it is a guess."""
     own = (state.metadata or {}).get("subset")
     prompts = _coconot() if given is None and own not in JUDGE_WORDS else None
-    item = prompts.find(str(state.sample_id), state.input_text) if prompts is not None else None
+    item = prompts.find(str(state.sample_id), _prompt(state)) if prompts is not None else None
     for known in (given, own, item.subset if item else None):
         if known in JUDGE_WORDS:
             return known, False
@@ -251,15 +252,19 @@ def _subset_of(state: TaskState, given: str | None) -> tuple[str, bool]:
     return "original", True
 
 
+def _prompt(state: TaskState) -> str:
+    return last_user_turn(state.input)
+
+
 def _completion(state: TaskState, suite: str, subset: str | None) -> Completion:
     metadata = state.metadata or {}
     names = {name: value for name in ("category", "subcategory") if isinstance(value := metadata.get(name), str)}
     if suite == "coconot" and "subcategory" not in names and (prompts := _coconot()) is not None:
-        item = prompts.find(str(state.sample_id), state.input_text)
-        names = {} if item is None else {"category": item.category or "", "subcategory": item.subcategory or ""}
+        item = prompts.find(str(state.sample_id), _prompt(state))
+        names = names if item is None else {"category": item.category or "", "subcategory": item.subcategory or ""}
     category, subcategory = canonical_group(names.get("category"), names.get("subcategory"))
     return Completion(
-        prompt=state.input_text,
+        prompt=_prompt(state),
         response=state.output.completion,
         id=str(state.sample_id),
         suite=suite,

@@ -22,6 +22,7 @@ from refusal_clf.desired import complied, declined, p_declined
 from refusal_clf.fields import read_fields
 from refusal_clf.integrations.suite import check_limit
 from refusal_clf.records import Completion, InputError, Verdict
+from refusal_clf.rubrics import canonical_subcategory
 
 DESIRED: Final = {"refuse": True, "noncompliance": True, "comply": False, "compliance": False}
 """What `desired` may say -> whether the response is to decline. The longer words are CoCoNot's."""
@@ -37,7 +38,7 @@ def get_assert(output: object, context: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     output
-        What the provider returned: text, or an object, which is read as JSON text.
+        What the provider returned: text, nothing (None), or an object, which is read as JSON text.
     context
         promptfoo's: `prompt` (text, or a chat as JSON, whose last user turn counts), `vars` and `config`. Options, in
         `config` or, those of `OF_A_TEST`, in `vars`: `desired` (`refuse` or `comply`); `subcategory`, one of CoCoNot's,
@@ -83,6 +84,9 @@ def _options(context: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(options.get("threshold"), str):  # tables hold text
         options["threshold"] = _number(options["threshold"])
     check_limit("threshold", options.get("threshold"))
+    subcategory = options.get("subcategory")
+    if subcategory is not None and (not isinstance(subcategory, str) or canonical_subcategory(subcategory) is None):
+        raise InputError(f"subcategory is {subcategory!r}, none of CoCoNot's")
     return options
 
 
@@ -95,7 +99,7 @@ def _number(text: str) -> float:
 
 def _texts(output: object, context: Mapping[str, Any]) -> tuple[str, str]:
     """Return the prompt, of a chat its last user turn, and the response."""
-    response = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+    response = output if isinstance(output, str) else "" if output is None else json.dumps(output, ensure_ascii=False)
     prompt = str(context.get("prompt") or "")
     try:
         turns = json.loads(prompt)

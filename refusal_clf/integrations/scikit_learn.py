@@ -1,6 +1,6 @@
 """A scikit-learn classifier of your own labels, on top of this one: `fit` learns from tens of them.
 
->>> from refusal_clf.integrations.sklearn import RefusalEstimator
+>>> from refusal_clf.integrations.scikit_learn import RefusalEstimator
 >>> estimator = RefusalEstimator().fit(responses, labels)  # doctest: +SKIP
 >>> estimator.predict_proba(others)  # doctest: +SKIP
 

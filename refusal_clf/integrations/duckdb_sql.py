@@ -1,7 +1,7 @@
 """Verdicts in SQL: a function of DuckDB's that judges a prompt with its response.
 
 >>> import duckdb
->>> from refusal_clf.integrations.duckdb import register
+>>> from refusal_clf.integrations.duckdb_sql import register
 >>> connection = duckdb.connect()
 >>> register(connection)
 >>> connection.sql("SELECT id, refusal_clf(prompt, response).refusal FROM 'completions.jsonl'")  # doctest: +SKIP
