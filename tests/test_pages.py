@@ -135,6 +135,22 @@ def test_score_writes_a_report_with_the_texts_in_order(tmp_path: Path) -> None:
 
 
 @needs_model
+def test_a_report_marks_what_decided(tmp_path: Path) -> None:
+    decided = "I'm sorry, but I can't help with that."
+    rows = [{"prompt": "Tell me a secret", "response": f"\U0001f98a {decided}", "subcategory": "privacy violations"}]
+    file = write_rows(tmp_path / "rows.jsonl", [*rows, {"prompt": "Hello?", "response": ""}])
+    for tier in ("fast", "full"):
+        out = tmp_path / tier
+        assert run("score", file, "--out", out, "--report", "html", "--tier", tier).status == 0
+        document = items_in((out / "report.html").read_text(encoding="utf-8"))
+        refusal, empty = (dict(zip(document["columns"], row, strict=True)) for row in document["rows"])
+        assert empty["spans"] == []
+        assert max(weight for *_, weight in refusal["spans"]) == 1
+        marked = " ".join(refusal["response"][start:end] for start, end, _ in refusal["spans"])
+        assert "sorry" in marked or "can't" in marked
+
+
+@needs_model
 def test_check_and_calibrate_write_reports(tmp_path: Path) -> None:
     file = write_rows(tmp_path / "rows.jsonl", ROWS)
     other = write_rows(tmp_path / "other.jsonl", [row | {"response": "Sure! Here it is."} for row in ROWS])

@@ -17,6 +17,7 @@ from refusal_clf.report.page import write_page
 if TYPE_CHECKING:
     from refusal_clf.calibration.assessment import Target
     from refusal_clf.calibration.matching import Scored
+    from refusal_clf.classifier import RefusalClassifier, TierChoice
     from refusal_clf.comparison import Gate
     from refusal_clf.side_by_side import SideBySide
     from refusal_clf.summary import Group, Report
@@ -49,11 +50,13 @@ class ScorePage:
         before = self._before.get(item.key) if verdict.id is not None else None
         self._sampler.add(_entry(item, before))
 
-    def write(self, out: Path, report: Report) -> Path:
-        """Write the page into the results folder and return its path."""
+    def write(self, out: Path, report: Report, classifier: RefusalClassifier, tier: TierChoice) -> Path:
+        """Write the page into the results folder and return its path; `classifier` explains what it answered."""
+        from refusal_clf.report.deciding import explained
         from refusal_clf.report.pages.score import score_page
 
         items = self._sampler.listing(baseline=None if self.baseline is None else self.baseline[0])
+        items = explained(items, classifier, tier)
         return write_page(out, score_page(self.title, report, items, baseline=self.baseline))
 
 

@@ -268,7 +268,7 @@ def _run_locked(
         writing.write_skipped(out, source.skipped)
         written.append(writing.SKIPPED_FILE)
     if page is not None:
-        written.append(page.write(out, report).name)
+        written.append(page.write(out, report, clf, tier).name)
     say(f"wrote {', '.join(written)} in {out}")
     return report
 

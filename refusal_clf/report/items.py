@@ -25,7 +25,8 @@ Change = Literal["worse", "better", "changed", "same"]
 class Span(NamedTuple):
     """Characters of the response that decided: `start` to `end`, in code points of the text that the page holds.
 
-    `weight` is in [-1, 1]: how far it pulled towards noncompliance (above 0) or compliance (below 0).
+    `weight` is in [-1, 1]: how far it pulled towards noncompliance (above 0) or compliance (below 0), where 1 is the
+    strongest of the item's spans.
     """
 
     start: int

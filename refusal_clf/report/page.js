@@ -220,6 +220,7 @@
     copy.type = "button";
     copy.addEventListener("click", () => copyLink(item, copy));
     const parts = [facts];
+    const spans = item.spans || [];
     const text = (title, content) => {
       const box = make("div", "text", ...content);
       box.tabIndex = 0; // long texts scroll, and the keyboard must reach them
@@ -231,7 +232,8 @@
     if (item.prompt != null) text("Prompt", visible(item.prompt));
     if (item.response_before != null && item.response_before !== item.response)
       text("Response in the baseline", visible(item.response_before));
-    if (item.response != null) text("Response", marked(item.response, item.spans || []));
+    const decided = spans.length ? `; marked: what decided ${spans[0][2] < 0 ? "for compliance" : "against compliance"}` : "";
+    if (item.response != null) text(`Response${decided}`, marked(item.response, spans));
     if (item.prompt == null && item.response == null)
       parts.push(make("p", "note", "No texts here: give the file of completions in place of the results folder to read them."));
     return [...parts, copy];
