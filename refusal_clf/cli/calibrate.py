@@ -22,6 +22,7 @@ from refusal_clf.cli.choices import (
 )
 from refusal_clf.cli.labels import labels_in
 from refusal_clf.cli.progress import say
+from refusal_clf.cli.refit import check_refit, refit_model
 from refusal_clf.cli.scored import facts_of, read_scored, score_all
 from refusal_clf.records import InputError, Label
 
@@ -63,6 +64,12 @@ def _calibrate(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write calibration.json here, in the place of an earlier one.")
     ] = None,
+    refit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write the model here with probabilities refitted on the labels, where that helps."
+        ),
+    ] = None,
     output_format: Format = "table",
     details: Annotated[
         bool, typer.Option("--details/--no-details", help="List subcategories under their categories.")
@@ -83,6 +90,7 @@ def _calibrate(
     judge, chosen = choose_judge(given, truth, judge_name)
     target = choose_target(chosen)
     scored, clf = read_scored(context, file, suite, subset, model, tier, threads)
+    refittable = None if refit is None else check_refit(file, refit, clf)
     matches = match(scored, chosen)
     if not matches.rows:
         raise InputError(matches.describe(), file=labels[0])
@@ -109,6 +117,8 @@ def _calibrate(
 
         write_json(out / CALIBRATION_FILE, document)
         say(f"wrote {CALIBRATION_FILE} in {out}")
+    if refit is not None and refittable is not None:
+        refit_model(file, refit, refittable, scored, matches.rows, places=labels, suite=suite, subset=subset, tier=tier)
 
 
 def _against_people(
