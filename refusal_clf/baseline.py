@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from refusal_clf.comparison import CHECK_FILE
+from refusal_clf.formats import parse_json
 from refusal_clf.pairing import Item
 from refusal_clf.records import InputError
 from refusal_clf.writing import RESULT_FILES, RUN_FILE, SUMMARY_FILE, VERDICTS_FILE, read_verdicts
@@ -94,7 +94,7 @@ def replacing_folder(target: Path) -> Iterator[Path]:
 
 def _document(path: Path) -> dict[str, object]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:

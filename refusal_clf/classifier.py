@@ -18,6 +18,7 @@ from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Completion, InputErro
 from refusal_clf.runtime import layout
 from refusal_clf.runtime.blend import answers
 from refusal_clf.runtime.encoder import EncoderTier, Pending, available_processors
+from refusal_clf.runtime.graph_file import check_graph
 from refusal_clf.runtime.lexical import LexicalModel, load_lexical
 from refusal_clf.runtime.tokens import encode
 from refusal_clf.text import Prepared, prepare
@@ -79,6 +80,7 @@ class RefusalClassifier:
         directory = find_model(model)
         config = layout.read_config(directory)
         layout.verify(directory, config)
+        check_graph(directory / layout.ENCODER_FILE, config.opset)
         return cls(directory, config, threads)
 
     @cached_property
@@ -240,7 +242,13 @@ class RefusalClassifier:
 
     @cached_property
     def _encoder(self) -> EncoderTier:
-        return EncoderTier(self.directory / layout.ENCODER_FILE, self.threads)
+        encoder = EncoderTier(self.directory / layout.ENCODER_FILE, self.threads)
+        if not encoder.knows(self._tokenizer.get_vocab_size() - 1):
+            raise InputError(
+                f"has more word pieces than {layout.ENCODER_FILE} knows: it is another model's",
+                file=self.directory / layout.TOKENIZER_FILE,
+            )
+        return encoder
 
 
 @dataclass(slots=True)

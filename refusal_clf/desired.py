@@ -16,6 +16,12 @@ def has_rubric(suite: str, subcategory: str | None) -> bool:
     return suite == "coconot" or rubrics.canonical_subcategory(subcategory) not in (None, rubrics.GENERIC)
 
 
+def outcome(verdict: Verdict) -> str:
+    """Return what decides of an item: the verdict under a rubric, else the refusal class."""
+    by_class = not has_rubric(verdict.suite, verdict.subcategory) and verdict.refusal is not None
+    return str(verdict.refusal) if by_class else verdict.verdict
+
+
 def complied(verdict: Verdict) -> bool:
     """Say whether the response did what it was asked: by the verdict under a rubric, else full compliance."""
     if has_rubric(verdict.suite, verdict.subcategory):

@@ -5,7 +5,6 @@ Names are matched without regard to case, spaces and hyphens. What a row means i
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from refusal_clf.formats import kind_of
+from refusal_clf.formats import kind_of, parse_json
 
 PROMPT: Final = ("prompt", "instruction", "question", "input", "goal", "query", "user")
 RESPONSE: Final = (
@@ -263,6 +262,6 @@ def _content(value: object, name: str) -> str:
 def _parsed(text: str) -> object:
     """Parse a chat that a table holds as JSON text."""
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from refusal_clf.records import InputError
-from refusal_clf.streams import check_readable, endings, name_of, peek, read_chunks, split_lines
+from refusal_clf.streams import MAX_LINE_BYTES, check_readable, endings, name_of, peek, read_chunks, split_lines
 
 MAX_DOCUMENT_BYTES: Final = 512 * 2**20
 """The largest JSON array that is read; it must be held in memory, unlike every other format."""
@@ -105,7 +105,7 @@ def _json_rows(path: Path, *, whole_document: bool) -> Iterator[Row | SkippedRow
     if _ARRAY_START.match(head):
         yield from _array_rows(_document(chunks, name), name)
         return
-    lines = split_lines(chunks)
+    lines = split_lines(chunks, name)
     if whole_document and head:
         first = next(lines)
         lines = itertools.chain([first], lines)
@@ -124,14 +124,22 @@ def parse_line(number: int, line: bytes) -> Row | SkippedRow:
     except UnicodeDecodeError as error:
         return skipped(number, f"not valid UTF-8 (byte {error.start + 1})", line[:800].decode("utf-8", "replace"))
     try:
-        value = json.loads(text.lstrip("\ufeff"))
+        value = parse_json(text.lstrip("\ufeff"))
     except json.JSONDecodeError as error:
         return skipped(number, f"not JSON ({error.msg}, column {error.colno})", text)
-    except (ValueError, RecursionError):  # a number of thousands of digits, a nesting of thousands of levels
+    except ValueError:  # a number of thousands of digits, a nesting of thousands of levels
         return skipped(number, "not JSON that can be read (nested too deeply or a number too long)", text)
     if not isinstance(value, dict):
         return skipped(number, f"not a JSON object but {kind_of(value)}", text)
     return Row(number, value, text)
+
+
+def parse_json(text: str) -> Any:  # noqa: ANN401
+    """Return what JSON text holds; whatever is wrong with it, thousands of levels included, is a `ValueError`."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def kind_of(value: object) -> str:
@@ -186,13 +194,13 @@ def _array_rows(text: str, name: str) -> Iterator[Row | SkippedRow]:
 
 
 def _csv_rows(path: Path, delimiter: str) -> Iterator[Row | SkippedRow]:
-    csv.field_size_limit(2**31 - 1)  # the default of 128 KiB is less than a long response
+    csv.field_size_limit(MAX_LINE_BYTES)  # the default of 128 KiB is less than a long response
     name = name_of(path)
     head, chunks = peek(read_chunks(path), name)
     first_line = head.split(b"\n", 1)[0]
     if delimiter == "," and b"," not in first_line:  # spreadsheets in many locales write semicolons
         delimiter = next((mark for mark in (";", "\t") if mark.encode() in first_line), ",")
-    texts = (line.decode("utf-8", "surrogateescape") for line in split_lines(chunks))
+    texts = (line.decode("utf-8", "surrogateescape") for line in split_lines(chunks, name))
     reader = csv.reader(texts, delimiter=delimiter, strict=True)
     header: list[str] | None = None
     while True:

@@ -17,11 +17,11 @@ from refusal_clf import rubrics
 from refusal_clf.calibration.difference import MIN_LABELS, corrected_change
 from refusal_clf.calibration.judged_pairs import Judged
 from refusal_clf.comparison import Comparison, Flip, Gate, Measure
-from refusal_clf.desired import desired_of, has_rubric, p_declined
+from refusal_clf.desired import desired_of, outcome, p_declined
 from refusal_clf.limits import Limit, LimitCheck, check_limits, group_keys
 from refusal_clf.paired import detectable_change, holm, mcnemar_midp, paired_difference_interval
 from refusal_clf.pairing import Item, Pair
-from refusal_clf.records import InputError, Verdict, VerdictName
+from refusal_clf.records import InputError, VerdictName
 from refusal_clf.scoring import GroupKey, group_order
 
 _COARSE: Final = 0.05
@@ -319,8 +319,8 @@ def _flips(pairs: Iterable[Pair], rules: Rules) -> list[Flip]:
                 subset=after.subset,
                 category=category,
                 subcategory=subcategory,
-                before=_outcome(before),
-                after=_outcome(after),
+                before=outcome(before),
+                after=outcome(after),
                 p_declined_before=p_declined(before),
                 p_declined_after=p_declined(after),
                 worse=None if desired is None else one.wrong(desired)[1],
@@ -330,11 +330,6 @@ def _flips(pairs: Iterable[Pair], rules: Rules) -> list[Flip]:
             )
         )
     return sorted(flips, key=lambda flip: (not flip.worse, -flip.moved))
-
-
-def _outcome(verdict: Verdict) -> str:
-    by_class = not has_rubric(verdict.suite, verdict.subcategory) and verdict.refusal is not None
-    return str(verdict.refusal) if by_class else verdict.verdict
 
 
 def _notes(pairs: Sequence[Pair], rows: Sequence[Comparison], judged: Judged | None) -> Iterator[str]:

@@ -80,7 +80,7 @@ def read_limits(path: Path) -> tuple[Limit, ...]:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError("no such file", file=path) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a nesting of thousands of levels
         raise InputError(f"not TOML ({error})", file=path) from error
     tables = document.get("limit")
     if set(document) != {"limit"} or not isinstance(tables, list) or not all(isinstance(item, dict) for item in tables):

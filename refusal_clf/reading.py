@@ -156,6 +156,8 @@ def _placed_rows(
             yield skip_row(row.line, str(error), row.raw)
         except FieldError as error:
             yield skip_row(row.line, str(error), row.raw)
+        except RecursionError:
+            yield skip_row(row.line, "a field is nested too deeply", row.raw)
         else:
             yield row, place(fields, suite=suite, subset=subset, metadata=metadata, file=stem)
 

@@ -14,6 +14,9 @@ from refusal_clf.records import InputError
 
 STDIN: Final = "-"
 
+MAX_LINE_BYTES: Final = 128 * 2**20
+"""The longest line, and the longest cell of a table, that is read: an archive of a few kilobytes can hold gigabytes."""
+
 _CHUNK: Final = 2**20
 # zstd can expand its input ten-thousandfold, so that this bounds what one step unpacks.
 _ZSTD_CHUNK: Final = 2**14
@@ -93,14 +96,25 @@ def _unzstd(stream: IO[bytes], name: str) -> Iterator[bytes]:
         raise EOFError("it ends early")
 
 
-def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut chunks into lines at line feeds only: JSON strings may hold every other line separator."""
+def split_lines(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """Cut chunks into lines at line feeds only: JSON strings may hold every other line separator.
+
+    Raises
+    ------
+    InputError
+        At a line of more than `MAX_LINE_BYTES`; `name` is what the file is called there.
+    """
     pending: list[bytes] = []
+    size = count = 0
     for chunk in chunks:
         head, newline, rest = chunk.partition(b"\n")
         pending.append(head + newline)
+        size += len(head)
+        if size > MAX_LINE_BYTES:
+            raise InputError(f"a line of more than {MAX_LINE_BYTES // 2**20} MB", file=name, line=count + 1)
         if not newline:
             continue
+        size, count = len(rest) - rest.rfind(b"\n") - 1, count + chunk.count(b"\n")
         yield b"".join(pending)
         *complete, tail = rest.split(b"\n")
         for line in complete:

@@ -13,7 +13,7 @@ from refusal_clf import rubrics
 from refusal_clf.disguise import INVISIBLE, reveal
 from refusal_clf.language import mostly_not_english
 from refusal_clf.records import Completion
-from refusal_clf.tracing import Traced, nfkc, substitute
+from refusal_clf.tracing import Traced, fold, replace_spans, squeeze, substitute
 from refusal_clf.unusual import code_only, gibberish
 
 PREPARATION_VERSION: Final = 2
@@ -34,7 +34,6 @@ _QUOTES: Final = str.maketrans(
 )
 _INVISIBLE: Final = re.compile(f"[{INVISIBLE}]")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]+")
-_SPACE: Final = re.compile(r"\s+")
 _FLOOD: Final = re.compile(rf"[\s\x00-\x1f{INVISIBLE}]{{64,}}")
 
 _THINK_CLOSE: Final = re.compile(r"</(?:think|thinking|thought|reasoning)\s*>|◁/think▷", re.IGNORECASE)
@@ -48,9 +47,12 @@ _NEXT_TURN: Final = re.compile(
     r"|\n### ?(?:Instruction|Human|User)\s*:",
 )
 _PROMPT_ECHO: Final = re.compile(r"\A\s*(?:<s>\s*)?\[INST\].{0,20000}?\[/INST\]", re.DOTALL)
-_SYSTEM_BLOCK: Final = re.compile(r"<<SYS>>.{0,20000}?<</SYS>>", re.DOTALL)
+_SYSTEM_START: Final = "<<SYS>>"
+_SYSTEM_END: Final = "<</SYS>>"
+_SYSTEM_CHARS: Final = 20_000
 _SPECIAL: Final = re.compile(
-    r"<\|start_header_id\|>\s*\w{0,20}\s*<\|end_header_id\|>"
+    # Nothing is given back (`+`): a header of spaces that never ends would be tried in every division of them.
+    r"<\|start_header_id\|>\s*+\w{0,20}+\s*+<\|end_header_id\|>"
     r"|<\|im_start\|>\s*(?:assistant|system)?|<start_of_turn>\s*(?:model)?"
     r"|<\|[A-Za-z0-9_▁ -]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|end_of_turn)>|\[/?INST\]|<</?SYS>>"
 )
@@ -120,7 +122,8 @@ def prepare(completion: Completion) -> Prepared:
 
 def trace(completion: Completion) -> Traced:
     """Return the response that `prepare` makes of a completion, each character with its place in the original one."""
-    response, _ = strip_artifacts(Traced(completion.response))
+    revealed, _ = reveal(_bounded(_after_reasoning(Traced(completion.response))))
+    response, _ = strip_artifacts(revealed)
     response, _ = _clip_characters(normalise(response))
     return cast("Traced", response)
 
@@ -139,14 +142,15 @@ def strip_artifacts(text: str) -> tuple[str, bool]:
     """
     # Full-width bars and brackets (DeepSeek's `<｜…｜>`) are folded first, or the patterns would not see them.
     original = text
-    text = nfkc(_bounded(_after_reasoning(text)))
+    text = fold(_bounded(_after_reasoning(text)))
     folded = text if text != original else original
-    text = substitute(_THINK_BLOCK, " ", text)
-    text = substitute(_PROMPT_ECHO, "", text)
-    text = substitute(_SYSTEM_BLOCK, " ", text)
-    if (turn := _NEXT_TURN.search(text)) and text[: turn.start()].strip():
-        text = text[: turn.start()]
-    text = substitute(_SPECIAL, " ", text)
+    if any(mark in text for mark in "<[#◁"):  # one of them begins whatever is sought here
+        text = substitute(_THINK_BLOCK, " ", text)
+        text = substitute(_PROMPT_ECHO, "", text)
+        text = _without_system_blocks(text)
+        if (turn := _NEXT_TURN.search(text)) and text[: turn.start()].strip():
+            text = text[: turn.start()]
+        text = substitute(_SPECIAL, " ", text)
     while label := _ROLE_LABEL.match(text) or _REFUSAL_TAG.match(text):
         text = text[label.end() :]
     removed = text != folded or len(_after_reasoning(original)) != len(original)
@@ -155,14 +159,34 @@ def strip_artifacts(text: str) -> tuple[str, bool]:
 
 def normalise(text: str) -> str:
     """Fold Unicode compatibility forms and quotes, drop invisible and control characters, fold white space."""
-    text = nfkc(text).translate(_QUOTES)
-    text = substitute(_INVISIBLE, "", text)
-    text = substitute(_CONTROL, " ", text)
-    return substitute(_SPACE, " ", text).strip()
+    if not text.isascii():
+        text = fold(text).translate(_QUOTES)
+        text = substitute(_INVISIBLE, "", text)
+    return squeeze(substitute(_CONTROL, " ", text))
+
+
+def _without_system_blocks(text: str) -> str:
+    """Put a space for each `<<SYS>>` with a `<</SYS>>` at most `_SYSTEM_CHARS` behind it, and for what is between.
+
+    As a pattern it would be searched to that length from each of thousands of beginnings that a text may hold.
+    """
+    spans, end = [], -1
+    start = text.find(_SYSTEM_START)
+    while start >= 0:
+        begin = start + len(_SYSTEM_START)
+        if end < begin and (end := text.find(_SYSTEM_END, begin)) < 0:
+            break
+        if end - begin <= _SYSTEM_CHARS:
+            begin = end + len(_SYSTEM_END)
+            spans.append((start, begin))
+        start = text.find(_SYSTEM_START, begin)
+    return replace_spans(text, spans, " ") if spans else text
 
 
 def _after_reasoning(text: str) -> str:
     """Cut at the last closing tag, before the length is bounded: reasoning can be longer than any answer."""
+    if "</" not in text and "◁" not in text:
+        return text
     end = max((close.end() for close in _THINK_CLOSE.finditer(text)), default=0)
     return text[end:]
 
@@ -170,7 +194,7 @@ def _after_reasoning(text: str) -> str:
 def _bounded(text: str) -> str:
     """Bound what the patterns have to search; floods of nothing must not crowd out what a reader sees."""
     if len(text) > _RAW_HEAD + _RAW_TAIL:
-        text = _FLOOD.sub("\n", text)
+        text = substitute(_FLOOD, "\n", text)
     if len(text) <= _RAW_HEAD + _RAW_TAIL:
         return text
     return text[:_RAW_HEAD] + "\n" + text[-_RAW_TAIL:]

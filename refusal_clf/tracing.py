@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
-from typing import Final, SupportsIndex
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Final, Literal, SupportsIndex
 
+_SPACE: Final = re.compile(r"\s+")
+_MOST_MARKS: Final = 30
+# Too many marks in a row are at least so many characters beyond the Latin ones and the punctuation; looking for them
+# first is a hundred times as fast, and only scripts without spaces have others.
+_MAYBE_CROWDED: Final = re.compile(f"[\u0300-\u1fff\u20d0-\U0001efff]{{{_MOST_MARKS + 1}}}")
 # They join the syllable before them, though their combining class does not say so.
 _HANGUL_VOWELS_AND_FINALS: Final = range(0x1160, 0x1200)
 
@@ -18,8 +24,8 @@ _HANGUL_VOWELS_AND_FINALS: Final = range(0x1160, 0x1200)
 class Traced(str):
     """A text with, for each of its characters, a place in the original.
 
-    Only what `text.prepare` does to a response is traced: slices, sums, `translate`, `strip`, `substitute` and `nfkc`.
-    Places never decrease.
+    Only what `text.prepare` does to a response is traced: slices, sums, `translate`, `strip` and the functions of this
+    module. Places never decrease.
 
     Attributes
     ----------
@@ -65,30 +71,73 @@ def substitute(pattern: re.Pattern[str], replacement: str, text: str) -> str:
     """Replace every match by a literal text (`re.sub`)."""
     if not isinstance(text, Traced):
         return pattern.sub(replacement, text)
-    plain, parts, origin, end = str(text), list[str](), list[int](), 0
-    for match in pattern.finditer(plain):
-        parts += [plain[end : match.start()], replacement]
-        origin += text.origin[end : match.start()]
-        place = text.origin[match.start()] if match.start() < len(plain) else text.origin[-1] if plain else 0
-        origin += [place] * len(replacement)
-        end = match.end()
-    return Traced("".join([*parts, plain[end:]]), [*origin, *text.origin[end:]])
+    return replace_spans(text, (match.span() for match in pattern.finditer(str(text))), replacement)
 
 
-def nfkc(text: str) -> str:
-    """Fold Unicode's compatibility forms (NFKC)."""
+def replace_spans(text: str, spans: Iterable[tuple[int, int]], replacement: str) -> str:
+    """Replace each of the spans [start, end), in order and without overlap, by a literal text."""
+    plain, parts, origin, at = str(text), list[str](), list[int](), 0
+    traced = text.origin if isinstance(text, Traced) else range(len(plain))
+    for start, end in spans:
+        parts += [plain[at:start], replacement]
+        origin += traced[at:start]
+        origin += [traced[min(start, len(plain) - 1)] if plain else 0] * len(replacement)
+        at = end
+    whole = "".join([*parts, plain[at:]])
+    return Traced(whole, [*origin, *traced[at:]]) if isinstance(text, Traced) else whole
+
+
+def squeeze(text: str) -> str:
+    """Fold white space to single blanks, without any around the text."""
     if not isinstance(text, Traced):
-        return unicodedata.normalize("NFKC", text)
-    whole = unicodedata.normalize("NFKC", str(text))
-    if whole == text:
+        return " ".join(text.split())  # the same as below, three times as fast
+    return substitute(_SPACE, " ", text).strip()
+
+
+def stretch(text: str, replacement: str) -> str:
+    """Return what the whole of a text stands for, its characters spread evenly over the places of the text's."""
+    if not isinstance(text, Traced):
+        return replacement
+    return Traced(replacement, [text.origin[at * len(text) // len(replacement)] for at in range(len(replacement))])
+
+
+def fold(text: str, form: Literal["NFKC", "NFD"] = "NFKC") -> str:
+    """Bring a text into one of Unicode's normal forms, with at most `_MOST_MARKS` combining marks in a row.
+
+    The forms sort the marks of a letter in a time that grows with the square of their number. Thirty is the limit of
+    Unicode's stream-safe format (UAX 15, section 13), and more than any language writes.
+    """
+    if text.isascii():
         return text
+    return _thinned(_folded(_thinned(text), form))  # again, as some marks become two
+
+
+def _thinned(text: str) -> str:
+    if not _MAYBE_CROWDED.search(text):
+        return text
+    surplus = [(found.end(1), found.end()) for found in _crowded_marks().finditer(text)]
+    return replace_spans(text, surplus, "") if surplus else text
+
+
+@cache
+def _crowded_marks() -> re.Pattern[str]:
+    """Return a pattern of too many marks: characters whose decomposition begins with one that combines."""
+    candidates = map(chr, range(0x300, 0x1F000))
+    marks = "".join(mark for mark in candidates if unicodedata.combining(unicodedata.normalize("NFKD", mark)[0]))
+    return re.compile(f"([{marks}]{{{_MOST_MARKS}}})[{marks}]+")
+
+
+def _folded(text: str, form: Literal["NFKC", "NFD"]) -> str:
+    whole = unicodedata.normalize(form, str(text))
+    if not isinstance(text, Traced) or whole == text:
+        return text if whole == text else whole
     parts, origin = list[str](), list[int]()
     for start, end in _clusters(str(text)):
-        folded = unicodedata.normalize("NFKC", str.__getitem__(text, slice(start, end)))
+        folded = unicodedata.normalize(form, str.__getitem__(text, slice(start, end)))
         parts.append(folded)
         origin += [text.origin[min(start + at, end - 1)] for at in range(len(folded))]
     if "".join(parts) != whole:  # a composition across what was taken for a border: rare scripts
-        return Traced(whole, [text.origin[min(at, len(text) - 1)] for at in range(len(whole))])
+        return stretch(text, whole)
     return Traced(whole, origin)
 
 

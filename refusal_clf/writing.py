@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -11,7 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Self, get_args
 
-from refusal_clf.formats import Row, SkippedRow, read_rows
+from refusal_clf.formats import Row, SkippedRow, parse_json, read_rows
+from refusal_clf.locking import make_directory
 from refusal_clf.ratings import CoconotRow
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError, Tier, Verdict
 
@@ -60,15 +62,14 @@ def open_run_dir(
     """
     if overwrite and resume:
         raise InputError("--overwrite and --resume exclude each other")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make this folder ({error.strerror})", file=out) from error
+    make_directory(out)
     present = (out / VERDICTS_FILE).exists() or (out / SUMMARY_FILE).exists()
     if present and not overwrite and not resume:
         raise InputError("holds the results of another run; give --overwrite or --resume", file=out)
     identity = json.loads(json.dumps(run or {}))
     done = 0
+    for left in (left for name in RESULT_FILES for left in out.glob(f".{name}.*")):
+        left.unlink()  # half a file, of a run that was killed as it wrote it
     if overwrite:
         for name in RESULT_FILES:
             (out / name).unlink(missing_ok=True)
@@ -98,17 +99,27 @@ class VerdictWriter:
             raise InputError(f"cannot be written ({error.strerror})", file=self._path) from error
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._stream is None:
+            return
+        stream, self._stream = self._stream, None
+        if kind is not None:
+            with suppress(OSError):  # what ended the block is the news
+                stream.close()
+            return
+        with stream, _named(self._path):
+            os.fsync(stream.fileno())
+            # Lines go on into a file that was deleted, and with them the results.
+            if not os.path.samestat(os.fstat(stream.fileno()), self._path.stat()):
+                raise FileNotFoundError(errno.ENOENT, "was replaced while it was written")
 
     def write(self, verdicts: Iterable[Verdict]) -> None:
         """Append a batch in its order."""
         if self._stream is None:
             raise ValueError("VerdictWriter is used outside its with block")
-        self._stream.writelines(json_line(verdict.to_dict()) for verdict in verdicts)
-        self._stream.flush()
+        with _named(self._path):
+            self._stream.writelines(json_line(verdict.to_dict()) for verdict in verdicts)
+            self._stream.flush()
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -203,6 +214,8 @@ def replacing(path: Path) -> Iterator[IO[str]]:
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as stream:
             yield stream
+            stream.flush()
+            os.fsync(stream.fileno())  # or a power cut could leave the new name on an empty file
         # mkstemp makes files that only their owner reads; results are for colleagues too.
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
@@ -210,6 +223,28 @@ def replacing(path: Path) -> Iterator[IO[str]]:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+@contextmanager
+def completing(path: Path) -> Iterator[Path]:
+    """Give a name to write a binary file under; it becomes `path` if the block succeeds and vanishes if not."""
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say which file it was that the system could not write (a full disk names none)."""
+    try:
+        yield
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from error
 
 
 def _umask() -> int:
@@ -226,7 +261,7 @@ def json_line(row: Mapping[str, Any]) -> str:
 def check_same_run(path: Path, identity: Mapping[str, Any], out: Path) -> None:
     """Raise `InputError` if the run that `path` describes is not the same; `out` is what cannot be resumed then."""
     try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
+        earlier = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be resumed: {path.name} is missing or damaged; give --overwrite", file=out) from error
     changed = [key for key in {**earlier, **identity} if earlier.get(key) != identity.get(key)]
@@ -255,7 +290,8 @@ def complete_lines(path: Path) -> int:
 
 def _safe_cell(text: str) -> str:
     text = " ".join(text.split())
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    # The wide forms are formulas to spreadsheets in East Asian settings.
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")) else text
 
 
 def _name(values: Mapping[str, Any], field: str) -> str | None:

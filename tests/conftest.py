@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from tiny_base import write_tiny_base
 
 from refusal_clf.classifier import DEFAULT_MODEL, available_models
 
@@ -47,13 +48,6 @@ def base_tokenizer() -> Path:
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory, base_tokenizer: Path) -> Path:
     """Return a base model of two small random layers: everything that training does, in seconds."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    directory = tmp_path_factory.mktemp("tiny-base")
-    config = transformers.BertConfig(
-        vocab_size=30522, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
-    )
-    transformers.BertModel(config, add_pooling_layer=False).save_pretrained(directory)
-    (directory / "tokenizer.json").write_bytes(base_tokenizer.read_bytes())
-    return directory
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    return write_tiny_base(tmp_path_factory.mktemp("tiny-base"), base_tokenizer)

@@ -20,7 +20,7 @@ PRICES = {"models": {MODEL: {"input": 10.0, "output": 1000.0}}, "batch_factor": 
 def prepare(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set a key, and wait for nothing that no endpoint asked for."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr("refusal_clf.judge.judging.Retry.wait", lambda *_: 0.01)
+    monkeypatch.setattr("refusal_clf.judge.retrying.Retry.wait", lambda *_: 0.01)
 
 
 def make_completions(folder: Path) -> Path:

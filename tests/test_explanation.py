@@ -57,7 +57,7 @@ def test_spans_stand_in_the_response_in_order_and_apart(clf, rows):
 def test_without_its_top_segment_an_answer_loses_more_than_without_a_random_one(clf, rows):
     chance = random.Random(0)
     changed = {"top": [], "random": []}
-    for explanation in explain_all(rows, clf, tier="full"):
+    for explanation in explain_all(rows[::2], clf, tier="full"):
         if len(explanation.spans) < 3:
             continue
         top = max(explanation.spans, key=lambda span: span.verdict)
@@ -78,6 +78,15 @@ def test_without_its_top_segment_an_answer_loses_more_than_without_a_random_one(
         moved[name] = np.mean(falls)
     assert moved["top"] > 0.8
     assert moved["top"] > moved["random"] + 0.2
+
+
+@pytest.mark.parametrize("tier", ["fast", "full"])
+def test_what_decides_is_not_what_nobody_sees(clf, tier):
+    refusal = "I am sorry, but I cannot help with that."
+    for before in ("<!-- Sure! Here is how it is done. -->\n", "The sky is blue on a clear day. " * 3000):
+        explanation = explain(Completion(response=before + refusal), clf, tier=tier)
+        assert explanation.deciding()
+        assert all(span.start >= len(before) for span in explanation.deciding())
 
 
 def test_segments_cover_the_text():

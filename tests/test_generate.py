@@ -26,7 +26,7 @@ PROMPTS = [
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("refusal_clf.judge.judging.Retry.wait", lambda *_: 0.01)
+    monkeypatch.setattr("refusal_clf.judge.retrying.Retry.wait", lambda *_: 0.01)
 
 
 @pytest.fixture
@@ -108,6 +108,29 @@ def test_a_prompt_that_is_never_answered_is_left_out_and_asked_again_by_resume(s
     assert [row["id"] for row in rows(suite)] == [row["id"] for row in PROMPTS]
 
 
+def test_prompts_that_are_always_refused_do_not_end_a_run_that_got_answers(
+    suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("refusal_clf.generation.remote.REFUSED_IN_A_ROW", 3)
+
+    def filtered(number: int, body: dict[str, Any]) -> Reply:
+        return echo(number, body) if asked(body) in ("question 0", "question 9") else problem(400, "content filter")
+
+    with serving(filtered) as server:
+        assert "error: 8 prompts got no answer" in generate(server, suite, "--concurrency", "1").err
+        assert [row["id"] for row in rows(suite)] == ["p0", "p9"]
+        assert "error: 8 prompts got no answer" in generate(server, suite, "--resume").err
+
+
+def test_an_endpoint_that_refuses_every_prompt_ends_the_run(suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("refusal_clf.generation.remote.REFUSED_IN_A_ROW", 3)
+    with serving(lambda *_: problem(400, "content filter")) as server:
+        outcome = generate(server, suite)
+    assert outcome.status == 2
+    assert "3 rows in a row got no answer (HTTP 400: content filter); --resume goes on" in outcome.err
+    assert len(server.requests) == 3
+
+
 def test_a_torn_last_line_is_dropped_and_its_prompt_asked_again(suite: Path) -> None:
     with serving(echo) as server:
         generate(server, suite)
@@ -128,6 +151,20 @@ def test_an_endpoint_that_goes_away_ends_the_run_and_keeps_the_rows(suite: Path)
     assert "does not accept the key" in outcome.err
     assert len(rows(suite)) == 3
     assert len(server.requests) == 4
+
+
+def test_what_is_to_be_overwritten_stays_until_there_is_an_answer(suite: Path) -> None:
+    with serving(echo) as server:
+        generate(server, suite)
+        whole = suite.with_name("out.jsonl").read_bytes()
+        server.behaviour = lambda *_: problem(401, "no such key")
+        assert_one_error(generate(server, suite, "--overwrite", "--max-tokens", "9"), "out.jsonl is as it was")
+        assert suite.with_name("out.jsonl").read_bytes() == whole
+        server.behaviour = lambda *_: Reply(completion("new"))
+        assert generate(server, suite, "--resume").status == 0  # with the settings that it was made with
+        assert suite.with_name("out.jsonl").read_bytes() == whole
+        assert generate(server, suite, "--overwrite").status == 0
+    assert {row["response"] for row in rows(suite)} == {"new"}
 
 
 def test_prompts_without_ids_are_told_apart_by_their_texts(tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_harness import COMMAND, REPOSITORY, ROWS, assert_one_error, run, write_rows
 from judge_harness import KEY, MODEL, arguments, facts, judge, labels, make_completions, prepare, priced, store
-from judge_server import Behaviour, Reply, completion, labelled, problem, question_of, serving
+from judge_server import Behaviour, Reply, completion, labelled, problem, serving
 
 pytest.importorskip("openai")
 
@@ -642,21 +643,19 @@ def test_a_killed_run_goes_on_and_repeats_no_answered_call(completions: Path) ->
         running = subprocess.Popen([*COMMAND, *arguments(server, completions)], cwd=REPOSITORY)
         while len(server.answered) < 4:
             time.sleep(0.01)
-        time.sleep(0.05)  # the answers are on their way into the store
-        answered = set(server.answered)
         running.send_signal(signal.SIGKILL)
         running.wait()
+        before = Counter(call["state"] for call in store(completions))
         assert not completions.with_name("labels.jsonl").exists()
         done = subprocess.run(
             [*COMMAND, *arguments(server, completions)], capture_output=True, text=True, cwd=REPOSITORY, check=False
         )
     assert done.returncode == 0, done.stderr
     assert {row["id"] for row in labels(completions)} == {row["id"] for row in ROWS}
-    asked = [question_of(body) for body in server.requests]
-    assert {asked.count(question) for question in answered} == {1}
-    states = [call["state"] for call in store(completions)]
-    assert states.count("answered") == 12
-    assert states.count("lost") == len(asked) - 12 <= 3
+    assert before["answered"] >= 1  # the second question is asked when the first answer is kept
+    # What was under way may have been billed; nothing else was asked twice.
+    after = Counter(call["state"] for call in store(completions))
+    assert after == Counter(answered=12, lost=before["open"])
 
 
 def test_an_interrupt_keeps_what_was_answered(completions: Path) -> None:

@@ -20,7 +20,7 @@ MODULE = "refusal_clf.integrations.pytest_plugin"
 LOADED = () if any(point.value == MODULE for point in entry_points(group="pytest11")) else ("-p", MODULE)
 
 # Plugins and rewriting that every run of its own would load anew.
-QUICK = ("--assert=plain", "-p", "no:hypothesispytest", "-p", "no:pytest_cov", "-p", "no:anyio")
+QUICK = ("--assert=plain", "-p", "no:hypothesispytest", "-p", "no:pytest_cov", "-p", "no:anyio", "-p", "no:randomly")
 
 REFUSAL, ANSWER = "I'm sorry, but I can't help with that.", "Sure! Open the menu and choose Print."
 

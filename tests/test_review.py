@@ -7,9 +7,10 @@ import json
 import shutil
 import threading
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import pytest
-from cli_harness import run, write_rows
+from cli_harness import assert_one_error, needs_model, run, write_rows
 
 from refusal_clf import Completion, Label, Verdict
 from refusal_clf.judge.rubric import load_rubric
@@ -19,6 +20,7 @@ from refusal_clf.review.items import make_queue
 from refusal_clf.review.merging import merge
 from refusal_clf.review.server import Review, make_server
 from refusal_clf.review.store import open_store
+from refusal_clf.training.dataset import load_examples, targets
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\u202eevil\x1b[31m =1+1"
 
@@ -55,10 +57,38 @@ def test_labels_are_on_disk_at_once_undone_and_gone_on_with(tmp_path):
         open_store(path, items(), "disagreements", "ben")
 
 
+def test_a_second_review_of_one_file_loses_no_label_of_the_first(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    first, second = (open_store(path, items(), "disagreements", "anna") for _ in range(2))
+    first.set(0, "verdict", "compliance", blind=True)
+    with pytest.raises(InputError, match=r"mine\.jsonl: was changed since it was read"):
+        second.set(1, "verdict", "neither", blind=True)
+    first.set(2, "verdict", "neither", blind=True)
+    assert len([*read_labels(path)]) == 2
+
+
+@needs_model
+def test_calibrate_and_train_read_what_was_reviewed(tmp_path):
+    queue = items(40, "random")
+    completions = write_rows(tmp_path / "completions.jsonl", [asdict(item.completion) for item in queue])
+    path = tmp_path / "mine.jsonl"
+    store = open_store(path, queue, "random", "anna")
+    for place in range(30):
+        store.set(place, "verdict", ("compliance", "noncompliance")[place % 2], blind=True)
+        store.set(place, "refusal", ("full_compliance", "full_refusal")[place % 2], blind=True)
+    calibrated = run("calibrate", completions, "--labels", path, "--truth", "human", "--format", "json")
+    assert calibrated.status == 0, calibrated.err
+    document = json.loads(calibrated.out)
+    assert (document["n"], document["n_labels"], document["judge"]) == (40, 30, "human")
+    examples = load_examples([path])
+    assert len(examples) == 30
+    assert targets(examples)[:, 0].tolist() == [1, 0] * 15
+
+
 @contextmanager
-def serving(tmp_path):
+def serving(tmp_path, *, show=False):
     store = open_store(tmp_path / "mine.jsonl", items(), "disagreements", "anna")
-    server, address = make_server(Review(items(), store, load_rubric(), ("verdict", "refusal")))
+    server, address = make_server(Review(items(), store, load_rubric(), ("verdict", "refusal"), show=show))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield address
@@ -116,6 +146,41 @@ def test_ten_disagreements_are_reviewed_with_the_keyboard(tmp_path):
         assert [label.refusal for label in read_labels(path)].count("full_refusal") == 9
         launched.close()
         assert ran == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_issue_on_the_page(tmp_path, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    browser = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium")
+    with serving(tmp_path, show=True) as address, browser.sync_playwright() as driver:
+        launched = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = launched.new_context(color_scheme=scheme, bypass_csp=True).new_page()
+        page.goto(address)
+        page.locator("#others p").first.wait_for()
+        assert page.locator("#others p").all_inner_texts()[1] == "j: compliance"
+        found = axe.Axe().run(page).response["violations"]
+        launched.close()
+    assert not [one["id"] for one in found if one["impact"] in ("serious", "critical")]
+
+
+def test_merging_never_overwrites_what_it_merges(tmp_path):
+    rows = [{"id": "r", "verdict": "compliance", "judge": "human"}]
+    first, second = (write_rows(tmp_path / name, rows) for name in ("a.jsonl", "b.jsonl"))
+    before = first.read_bytes()
+    assert_one_error(run("review", "--merge", first, second, "--out", first), "is one of the files to merge")
+    assert first.read_bytes() == before
+
+
+def test_labels_of_a_judge_are_never_merged_into_a_persons(tmp_path):
+    mine = write_rows(tmp_path / "a.jsonl", [{"id": "r", "verdict": "compliance", "judge": "human"}])
+    judged = write_rows(tmp_path / "b.jsonl", [{"id": "r", "verdict": "compliance", "judge": "gpt-4o"}])
+    outcome = run("review", "--merge", mine, judged, "--out", tmp_path / "m.jsonl")
+    assert_one_error(outcome, r"b\.jsonl: holds labels of 'gpt-4o'")
+    assert_one_error(run("review", "--merge", mine, mine, "--out", tmp_path / "m.jsonl"), "is given twice")
+    assert not (tmp_path / "m.jsonl").exists()
 
 
 def test_two_reviewers_are_merged_with_their_agreement_and_conflicts(tmp_path):

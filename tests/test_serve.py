@@ -33,7 +33,7 @@ class Service:
         self.process, self.port = running, port
 
     def ask(self, method: str, path: str, body: Any = None, key: str | None = None) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         connection.request(method, path, data, headers)
@@ -126,6 +126,26 @@ def test_health_metrics_and_the_openapi_document(service: Service) -> None:
 
 
 @needs_model
+def test_requests_are_counted_by_status_whoever_refused_them(service: Service) -> None:
+    def counted() -> dict[str, float]:
+        found = re.findall(
+            r'^refusal_clf_requests_total\{status="(\d+)"\} (\S+)', service.ask("GET", "/metrics")[1], re.M
+        )
+        return {status: float(number) for status, number in found}
+
+    before = counted()
+    bodies = [{"completions": [ROW]}, b"{", {"completions": []}, {"completions": [ROW] * 5}, b"x" * 30000]
+    statuses = [service.ask("POST", "/v1/verdicts", body)[0] for body in bodies]
+    assert statuses == [200, 400, 422, 413, 413]
+    assert {status: number - before.get(status, 0) for status, number in counted().items()} == {
+        "200": 1,
+        "400": 1,
+        "422": 1,
+        "413": 2,
+    }
+
+
+@needs_model
 def test_a_key_is_asked_for_before_the_body_is_read() -> None:
     with started("--api-key-env", "SERVE_KEY", env={"SERVE_KEY": "let-me-in"}) as service:
         assert service.verdicts(ROW)[0] == 401
@@ -139,16 +159,17 @@ def test_a_key_is_asked_for_before_the_body_is_read() -> None:
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_after_what_was_taken_is_answered(ending: signal.Signals) -> None:
     with started("--tier", "full", "--max-batch", "8") as service, ThreadPoolExecutor(8) as pool:
-        rows = [ROW | {"response": f"{'word ' * 400}{number}"} for number in range(64)]
+        rows = [ROW | {"response": f"{'word ' * 400}{number}"} for number in range(16)]
         asked = [pool.submit(service.verdicts, *rows) for _ in range(8)]
-        while service.ask("GET", "/health")[1]["waiting"] < 8 * 64 and not any(one.done() for one in asked):
+        # Until each is taken: it waits, or has its answer.
+        while service.ask("GET", "/health")[1]["waiting"] + 16 * sum(one.done() for one in asked) < 8 * 16:
             time.sleep(0.02)
         service.process.send_signal(ending)
         answers = [one.result() for one in asked]
-        _, said = service.process.communicate(timeout=30)
+        _, said = service.process.communicate(timeout=120)
         assert service.process.returncode == 0
         assert said == "ended: 8 requests answered\n"
-    assert [(status, len(answer["verdicts"])) for status, answer in answers] == [(200, 64)] * 8
+    assert [(status, len(answer["verdicts"])) for status, answer in answers] == [(200, 16)] * 8
 
 
 def test_a_key_that_is_not_there_is_one_line() -> None:
@@ -192,6 +213,14 @@ def test_jobs_that_come_meanwhile_are_judged_together_and_each_gets_its_own() ->
     assert [[one.id for one in job.result()] for job in jobs] == [["a"], ["b1", "b2"], ["c1", "c2"], ["d1", "d2"]]
     with pytest.raises(ClosedError):
         batcher.submit(named("f"))
+
+
+def test_who_has_an_answer_waits_no_more() -> None:
+    batcher = Batcher(lambda completions: [verdict(one) for one in completions], max_batch=1, max_waiting=9)
+    waiting: list[int] = []
+    batcher.submit(named("a")).add_done_callback(lambda _: waiting.append(batcher.waiting))
+    batcher.close()
+    assert waiting == [0]
 
 
 def test_a_failure_reaches_its_callers_and_the_next_job_is_judged() -> None:

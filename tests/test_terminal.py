@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from refusal_clf import rubrics
 from refusal_clf.records import Verdict
+from refusal_clf.report.bars import bar, sparkline
 from refusal_clf.report.escaping import markdown_cell, printable
 from refusal_clf.report.layout import percent
 from refusal_clf.report.markdown import markdown
+from refusal_clf.report.sheets import Sheet, print_sheets
 from refusal_clf.report.terminal import print_report
 from refusal_clf.scoring import GroupCounter
 from refusal_clf.summary import Report
@@ -163,6 +165,29 @@ def test_markdown_keeps_names_literal() -> None:
 
 def test_a_long_name_is_cut() -> None:
     assert len(line_with("aaa", markdown(report([replace(PLAIN, category="a" * 10_000)])))) < 200
+
+
+def test_a_terminal_gets_bars_and_a_pipe_figures_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "1")
+    output = printed([PLAIN, COMPLIANCE], file=Terminal())
+    assert "█████ " in output
+    assert "\x1b[3" not in output
+    assert "█" not in printed([PLAIN, COMPLIANCE])
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_a_longer_bar_is_a_higher_rate(low: float, high: float) -> None:
+    low, high = sorted((low, high))
+    assert len(bar(low)) == len(bar(high)) == 10
+    assert len(bar(low).rstrip()) <= len(bar(high).rstrip())
+    assert sparkline([low]) <= sparkline([high])
+
+
+def test_cells_of_sheets_cannot_send_terminal_sequences() -> None:
+    file = Terminal()
+    print_sheets([Sheet("t\x1b]0;x\x07", ("a", "b"), (("x", "\x1b[2Jy\u202e"),))], file)
+    assert not [part for part in ("\x1b]", "\x1b[2J", "\u202e") if part in file.getvalue()]
 
 
 @given(st.text(max_size=200))

@@ -72,6 +72,13 @@ def test_rates_are_logged_before_between_and_after_and_kept_in_a_history(tmp_pat
         assert 0 <= entry["refusal/compliance"] <= 1
 
 
+def test_the_loss_of_an_evaluated_step_is_logged_all_the_same(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path, logging_steps=1)
+    trainer.add_callback(RefusalCallback(trainer, SUITE, every_n_steps=2, max_new_tokens=4))
+    trainer.train()
+    assert [entry["step"] for entry in trainer.state.log_history if "loss" in entry] == [1, 2, 3, 4]
+
+
 def test_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     weights = []
     for watched in (False, True):

@@ -116,6 +116,41 @@ def test_leave_model_out_in_fewer_folds_leaves_families_out_together(examples):
     assert [len(fold.test) for fold in folds] == [120, 120]
 
 
+@pytest.mark.parametrize("n_folds", [None, 3, 4, 9])
+def test_no_fold_is_empty_where_models_have_labels_of_different_families(examples, n_folds):
+    # As with CoCoNot's labels beside XSTest's: some models have verdicts, others refusal classes alone.
+    models = {"model-a": "a", "model-c": "c", "model-b": "b"}
+    mixed = [
+        replace(example, family=models[example.model] + kind, verdict=dataset.IGNORE if kind == "x" else 0)
+        for example in examples
+        for kind in ("c", "x")
+        if example.model in models
+    ]
+    folds = make_folds(mixed, "leave-model-out", n_folds)
+    assert len(folds) == min(n_folds or 6, 6)
+    assert all(len(fold.test) for fold in folds)
+
+
+def test_an_evaluation_of_both_kinds_of_labels_scores_every_row(examples, tiny_base, tmp_path):
+    kinds = {"model-a": "verdict", "model-c": "refusal"}
+    mixed = [
+        replace(example, **{kinds[example.model]: dataset.IGNORE}) for example in examples if example.model in kinds
+    ]
+    folds = make_folds(mixed, "leave-model-out")
+    scores = cross_fit(
+        mixed,
+        folds,
+        tiny_base,
+        load_base_tokenizer(tiny_base),
+        FinetuneConfig(epochs=1),
+        TokenBudget(64),
+        tmp_path,
+        print,
+    )
+    assert sorted(scores.example.tolist()) == list(range(len(mixed)))
+    assert {data.family for data in slices(mixed, scores)} == {"verdict", "refusal"}
+
+
 def test_grouped_folds_share_no_prompt(examples):
     folds = make_folds(examples, "grouped", 5)
     for fold in folds:

@@ -15,10 +15,14 @@ HUMAN: Final = "human"
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A completion as the classifier judged it; `text` is `text_key` of it, None where only the verdict is at hand."""
+    """A completion as the classifier judged it; the others are None where only the verdict is at hand.
+
+    `text` is `text_key` of the completion.
+    """
 
     verdict: Verdict
     text: bytes | None = None
+    completion: Completion | None = None
 
 
 @dataclass(frozen=True, slots=True)

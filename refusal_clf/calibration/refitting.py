@@ -34,17 +34,25 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Refit:
-    """A head's temperature, fitted on all n labels; `after` is cross-fitted, so that no label judges its own fit."""
+    """A head's temperature, fitted on all n labels; `after` is cross-fitted, so that no label judges its own fit.
+
+    `gain_error` is the standard error of the fall in log loss, over prompts.
+    """
 
     temperature: float
     n: int
     before: Quality
     after: Quality
+    gain_error: float
 
     @property
     def improves(self) -> bool:
-        """Whether both proper scores fall: the ECE alone can be bought with worse probabilities."""
-        return self.after.log_loss < self.before.log_loss and self.after.brier < self.before.brier
+        """Whether log loss falls by more than its standard error, and the Brier score with it.
+
+        Both are proper scores; the ECE alone can be bought with worse probabilities.
+        """
+        gain = self.before.log_loss - self.after.log_loss
+        return gain > self.gain_error and self.after.brier < self.before.brier
 
 
 def refit(probabilities: Floats, truth: Labels, weights: Floats, prompts: Sequence[str]) -> Refit:
@@ -68,17 +76,21 @@ def refit(probabilities: Floats, truth: Labels, weights: Floats, prompts: Sequen
     """
     if len(truth) < LEAST_LABELS:
         raise InputError(f"{len(truth)} labels are too few to refit probabilities: it takes {LEAST_LABELS}")
-    fold = _folds(prompts)
+    cluster = _numbered(prompts)
+    fold = _folds(cluster)
     held_out = np.empty(probabilities.shape)
     for number in range(FOLDS):
         of_fold, rest = fold == number, fold != number
         temperature = fit_temperature(probabilities[rest], truth[rest], weights[rest])
         held_out[of_fold] = at_temperature(probabilities[of_fold], temperature)
+    as_they_are = at_temperature(probabilities, 1.0)
+    gain = _log_losses(as_they_are, truth) - _log_losses(held_out, truth)
     return Refit(
         fit_temperature(probabilities, truth, weights),
         len(truth),
-        _quality(at_temperature(probabilities, 1.0), truth, weights),
+        _quality(as_they_are, truth, weights),
         _quality(held_out, truth, weights),
+        _standard_error(gain, weights, cluster),
     )
 
 
@@ -109,19 +121,35 @@ def at_temperature(probabilities: Floats, temperature: float) -> Floats:
     return result
 
 
-def _folds(prompts: Sequence[str]) -> NDArray[np.int64]:
+def _numbered(prompts: Sequence[str]) -> NDArray[np.int64]:
     number_of = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
     if len(number_of) < FOLDS:
         raise InputError(f"the labels are of {len(number_of)} prompts: refitting takes {FOLDS} at least")
-    shuffled = np.random.default_rng(0).permutation(len(number_of)) % FOLDS
-    return shuffled[[number_of[prompt] for prompt in prompts]]
+    return np.array([number_of[prompt] for prompt in prompts], np.int64)
+
+
+def _folds(cluster: NDArray[np.int64]) -> NDArray[np.int64]:
+    shuffled = np.random.default_rng(0).permutation(cluster.max() + 1) % FOLDS
+    of_row: NDArray[np.int64] = shuffled[cluster]
+    return of_row
+
+
+def _log_losses(probabilities: Floats, truth: Labels) -> Floats:
+    losses: Floats = -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], _FLOOR))
+    return losses
+
+
+def _standard_error(values: Floats, weights: Floats, cluster: NDArray[np.int64]) -> float:
+    """Return that of a weighted mean, linearised, where rows of a cluster are not independent."""
+    residuals = weights * (values - np.average(values, weights=weights))
+    totals = np.bincount(cluster, residuals)
+    return float(np.sqrt(len(totals) / (len(totals) - 1) * np.square(totals).sum()) / weights.sum())
 
 
 def _quality(probabilities: Floats, truth: Labels, weights: Floats) -> Quality:
-    of_truth = probabilities[np.arange(len(truth)), truth]
     right = probabilities.argmax(1) == truth
     return Quality(
-        float(np.average(-np.log(np.maximum(of_truth, _FLOOR)), weights=weights)),
+        float(np.average(_log_losses(probabilities, truth), weights=weights)),
         brier(probabilities, truth, weights),
         expected_calibration_error(probabilities.max(1), right, weights),
     )

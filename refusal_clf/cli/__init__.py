@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
@@ -17,6 +19,7 @@ from refusal_clf.cli import (
     calibrate,
     check,
     classify,
+    compare,
     data,
     distil,
     evaluate,
@@ -41,9 +44,11 @@ UNUSABLE: Final = 2
 
 _INTERNAL: Final = 70  # EX_SOFTWARE of sysexits.h: 1 must go on meaning that the gate of `check` failed
 _INTERRUPTED: Final = 130
+_TERMINATED: Final = 143
 _BROKEN_PIPE: Final = 141
 _COMPLETION: Final = "_REFUSAL_CLF_COMPLETE"
 """Set by the shells' completion scripts."""
+
 
 # Typer may carry its own copy of click, so that the class is reached through what Typer exports of it:
 # BadParameter, UsageError, ClickException.
@@ -77,8 +82,8 @@ def _options(
 
 
 _COMMANDS: Final = (
-    score, classify, explain, check, generate, serve, judge, review, calibrate, plan, train, evaluate, distil, export,
-    data, info,
+    score, classify, explain, check, compare, generate, serve, judge, review, calibrate, plan, train, evaluate, distil,
+    export, data, info,
 )  # fmt: skip
 for _command in _COMMANDS:
     _command.register(app)
@@ -107,6 +112,15 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # an arrow that a terminal's encoding lacks must not stop a run
+    terminated: list[int] = []
+
+    def terminate(number: int, _: object) -> NoReturn:
+        """End in order, as Ctrl-C does, when a batch system or a service manager says so."""
+        terminated.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)
     arguments = [argument for argument in given[:end] if argument != "--debug"] + given[end:]
     try:
         group = command()
@@ -130,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             _discard_output()
         sys.exit(UNUSABLE if error.code == 1 else error.code)  # a shell that it does not know
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(_INTERRUPTED)
+        code = _INTERRUPTED
     except Exception as error:
         if isinstance(error, _ClickException):
             _fail(_usage_message(error), UNUSABLE)
@@ -140,6 +154,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             where = f"{error.filename}: " if error.filename else ""
             _fail(f"{where}{error.strerror or error}", UNUSABLE)
         _fail(f"internal error, {type(error).__name__}: {error} (--debug shows where)", _INTERNAL)
+    if terminated:
+        sys.exit(_TERMINATED)
     if not arguments:  # help was all that could be done for a command that names nothing to do
         sys.exit(UNUSABLE)
     sys.exit(code if isinstance(code, int) else 0)

@@ -13,6 +13,7 @@ from refusal_clf.cli.choices import (
     Format,
     JudgeName,
     Model,
+    Report,
     ScoredFile,
     Subset,
     Suite,
@@ -22,7 +23,7 @@ from refusal_clf.cli.choices import (
 )
 from refusal_clf.cli.labels import labels_in
 from refusal_clf.cli.progress import say
-from refusal_clf.cli.refit import check_refit, refit_model
+from refusal_clf.cli.refit import check_refit, fit_heads, write_refit
 from refusal_clf.cli.scored import facts_of, read_scored, score_all
 from refusal_clf.records import InputError, Label
 
@@ -74,6 +75,7 @@ def _calibrate(
     details: Annotated[
         bool, typer.Option("--details/--no-details", help="List subcategories under their categories.")
     ] = False,
+    report: Report = None,
 ) -> None:
     """Turn the classifier's rates into those that a judge would find, from a few hundred of its labels.
 
@@ -86,14 +88,19 @@ def _calibrate(
     from refusal_clf.calibration.document import CALIBRATION_FILE, calibration_document
     from refusal_clf.calibration.matching import choose_judge, match
 
+    if report is not None and out is None:
+        raise InputError("--report needs --out")
+    if refit is not None:
+        check_refit(file, refit)
     given = labels_in(labels)
     judge, chosen = choose_judge(given, truth, judge_name)
     target = choose_target(chosen)
     scored, clf = read_scored(context, file, suite, subset, model, tier, threads)
-    refittable = None if refit is None else check_refit(file, refit, clf)
     matches = match(scored, chosen)
     if not matches.rows:
         raise InputError(matches.describe(), file=labels[0])
+    # Before anything is printed: it may find that the labels do not suffice.
+    fits = {} if refit is None else fit_heads(file, clf, scored, matches.rows, tier)
     document = calibration_document(
         assess(scored, matches.rows, target),
         judge=judge,
@@ -117,8 +124,12 @@ def _calibrate(
 
         write_json(out / CALIBRATION_FILE, document)
         say(f"wrote {CALIBRATION_FILE} in {out}")
-    if refit is not None and refittable is not None:
-        refit_model(file, refit, refittable, scored, matches.rows, places=labels, suite=suite, subset=subset, tier=tier)
+        if report is not None:
+            from refusal_clf.cli.pages import write_calibration_page
+
+            say(f"wrote {write_calibration_page(out, file, document, scored, matches.rows, target)}")
+    if refit is not None and clf is not None:
+        write_refit(refit, clf, fits, judge=judge, places=labels)
 
 
 def _against_people(

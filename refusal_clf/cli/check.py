@@ -6,14 +6,12 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, field, replace
-from hashlib import blake2b
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from refusal_clf.cli.bar import progress
 from refusal_clf.cli.choices import (
     SUBSET,
     SUITE,
@@ -21,19 +19,18 @@ from refusal_clf.cli.choices import (
     Format,
     JudgeName,
     Model,
+    Report,
     SuiteChoice,
     Threads,
     TierChoice,
     complete_subset,
-    metadata_of,
 )
 from refusal_clf.cli.progress import say
-from refusal_clf.cli.scored import refuse_typed
-from refusal_clf.records import Completion, InputError
+from refusal_clf.cli.runs import RunReader
+from refusal_clf.records import InputError
 
 if TYPE_CHECKING:
     from refusal_clf.baseline import Run
-    from refusal_clf.classifier import RefusalClassifier
     from refusal_clf.comparison import Gate
     from refusal_clf.gate import Rules
     from refusal_clf.records import Label
@@ -48,44 +45,6 @@ _SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
     app.command("check")(_check)
-
-
-@dataclass(slots=True)
-class _Scorer:
-    """Reads runs, judging those that are files of completions; the classifier is loaded for the first of them."""
-
-    suite: SuiteChoice
-    subset: str | None
-    model: str | None
-    tier: TierChoice
-    threads: int | None
-    _loaded: list[RefusalClassifier] = field(default_factory=list)
-
-    def read(self, path: Path) -> Run:
-        from refusal_clf.baseline import Run, read_run
-        from refusal_clf.pairing import Item
-        from refusal_clf.reading import read_completions
-        from refusal_clf.streams import name_of
-
-        if path.is_dir():
-            return read_run(path)
-        # Every unusable row is found before the model is loaded.
-        found = read_completions(path, suite=self.suite, subset=self.subset, metadata=metadata_of(self.suite))
-        rows = [_identified(row) for row in found]
-        items = []
-        with progress(f"scoring {name_of(path)}", len(rows)) as advance:
-            for row, verdict in zip(rows, self.classifier.stream(rows, tier=self.tier), strict=True):
-                items.append(Item(verdict, row.prompt, row.response))
-                advance(1)
-        return Run(tuple(items), self.classifier.sha256, self.tier)
-
-    @property
-    def classifier(self) -> RefusalClassifier:
-        from refusal_clf.classifier import RefusalClassifier
-
-        if not self._loaded:
-            self._loaded.append(RefusalClassifier.load(self.model, threads=self.threads))
-        return self._loaded[0]
 
 
 def _check(
@@ -162,6 +121,7 @@ def _check(
         TierChoice, typer.Option(help="Of completions. fast: lexical only; full: always the encoder.", envvar=TIER)
     ] = "auto",
     threads: Threads = None,
+    report: Report = None,
 ) -> None:
     """Compare a run with a baseline, item by item; exit status 1 if a group became worse.
 
@@ -174,6 +134,9 @@ def _check(
     from refusal_clf.gate import Rules, check_alone
     from refusal_clf.limits import read_limits
 
+    folder = out or (junit.parent if junit else None)
+    if report is not None and folder is None:
+        raise InputError("--report needs --out or --junit, beside which it is written")
     if update and baseline is None:
         raise InputError("--update needs --baseline, the place of the new one")
     if labels is None and (baseline_labels is not None or judge_name is not None):
@@ -191,10 +154,9 @@ def _check(
         desired=desired,
         limits=read_limits(limits) if limits else (),
     )
-    scorer = _Scorer(suite, subset, model, tier, threads)
-    if run.is_dir() and (baseline is None or not baseline.is_file()):
-        refuse_typed(context, run)
-    now = scorer.read(run)
+    scorer = RunReader(suite, subset, model, tier, threads)
+    scorer.check_used(context, run, baseline)
+    now, before = scorer.read(run), None
     if baseline is None:
         gate = check_alone(now.items, rules)
     elif not baseline.exists():
@@ -208,7 +170,11 @@ def _check(
                 raise
             say(f"not compared: {error}")
             gate = _uncompared(now, rules, f"not compared: {error}")
-    _write(gate, out or (junit.parent if junit else None), junit)
+    _write(gate, folder, junit)
+    if report is not None and folder is not None:
+        from refusal_clf.cli.pages import write_check_page
+
+        say(f"wrote {write_check_page(folder, run, baseline, gate, now, before, rules.desired)}")
     if github:
         _tell_github(gate)
     _print(gate, output_format)
@@ -264,14 +230,6 @@ def _replace_file(path: Path, baseline: Path) -> None:
         scratch.replace(baseline)
     finally:
         scratch.unlink(missing_ok=True)
-
-
-def _identified(row: Completion) -> Completion:
-    """Give a completion without an id one that its prompt determines, so that its pair is found."""
-    if row.id is not None:
-        return row
-    digest = blake2b(" ".join(row.prompt.split()).encode("utf-8", "replace"), digest_size=8).hexdigest()
-    return replace(row, id=f"prompt-{digest}")
 
 
 def _labels(labels: str, baseline_labels: str | None, judge_name: str | None) -> _Given:
@@ -351,7 +309,7 @@ def _print(gate: Gate, output_format: str) -> None:
         print_gate(gate)
 
 
-def _update(path: Path, run: Run, baseline: Path, scorer: _Scorer) -> None:
+def _update(path: Path, run: Run, baseline: Path, scorer: RunReader) -> None:
     """Put the run in the baseline's place: a file for a file, else a results folder."""
     from refusal_clf import writing
     from refusal_clf.baseline import replacing_folder

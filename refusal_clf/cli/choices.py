@@ -77,6 +77,10 @@ SubsetOption = Annotated[
 ]
 """Of `classify` and `explain`: one completion."""
 
+Report = Annotated[
+    Literal["html"] | None, typer.Option("--report", help="html: also write report.html, one file, to --out.")
+]
+
 ScoredFile = Annotated[
     Path,
     typer.Argument(

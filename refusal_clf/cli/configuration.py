@@ -19,9 +19,9 @@ FILE: Final = "refusal-clf.toml"
 PYPROJECT: Final = "pyproject.toml"
 TABLE: Final = "refusal-clf"
 
-NEVER: Final = frozenset({"api-key-env"})
-"""Options that a file may not set: which secret is sent to an address is said by whoever starts the command, not by a
-file that came with a directory. No option takes a secret itself."""
+NEVER: Final = frozenset({"api-key-env", "base-url"})
+"""Options that a file may not set: which secret and which texts are sent to which address is said by whoever starts the
+command, not by a file that came with a directory. No option takes a secret itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ def _distil(
     Example: refusal-clf distil labels/ --evaluation runs/evaluation --base all-MiniLM-L6-v2 --out runs/small
     """
     need("train", "torch", "transformers", "sklearn")
+    from refusal_clf.locking import locked
     from refusal_clf.runtime.tokens import TokenBudget
     from refusal_clf.training.dataset import digest, label_files, load_examples, load_unlabelled
     from refusal_clf.training.finetune import FinetuneConfig
@@ -61,22 +62,30 @@ def _distil(
     chosen = sorted(set(fold or range(1, len(splits) + 1)))
     if chosen[-1] > len(splits):
         raise typer.BadParameter(f"there are {len(splits)} folds, not {chosen[-1]}")
-    scores = distil_folds(
-        examples,
-        load_unlabelled(unlabelled or ()),
-        [(number, splits[number - 1]) for number in chosen],
-        evaluation,
-        base,
-        out,
-        Student(name, layers, vocabulary, feature_bits),
-        FinetuneConfig(
-            epochs=epochs, learning_rate=learning_rate, seed=seed, frozen_layers=0, layer_decay=1.0, label_smoothing=0.0
-        ),
-        TokenBudget(total=max_tokens),
-        digest(label_files(labels)),
-        say,
-    )
-    left_out = [splits[number - 1] for number in chosen]
-    document = evaluate_scores(examples, scores, left_out, protocol="leave-model-out", family="encoder", part="test")
-    write_evaluation(document, out)
+    with locked(out):
+        scores = distil_folds(
+            examples,
+            load_unlabelled(unlabelled or ()),
+            [(number, splits[number - 1]) for number in chosen],
+            evaluation,
+            base,
+            out,
+            Student(name, layers, vocabulary, feature_bits),
+            FinetuneConfig(
+                epochs=epochs,
+                learning_rate=learning_rate,
+                seed=seed,
+                frozen_layers=0,
+                layer_decay=1.0,
+                label_smoothing=0.0,
+            ),
+            TokenBudget(total=max_tokens),
+            digest(label_files(labels)),
+            say,
+        )
+        left_out = [splits[number - 1] for number in chosen]
+        document = evaluate_scores(
+            examples, scores, left_out, protocol="leave-model-out", family="encoder", part="test"
+        )
+        write_evaluation(document, out)
     say(f"wrote {out}; next: refusal-clf export {out} --out MODEL_DIR --int8 --evaluation {out}")

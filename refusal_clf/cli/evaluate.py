@@ -9,7 +9,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from refusal_clf.cli.choices import Base, Epochs, FamilyChoice, FrozenLayers, LabelPaths, LearningRate, MaxTokens, Seed
+from refusal_clf.cli.choices import (
+    Base,
+    Epochs,
+    FamilyChoice,
+    FrozenLayers,
+    LabelPaths,
+    LearningRate,
+    MaxTokens,
+    Report,
+    Seed,
+)
 from refusal_clf.cli.extras import need
 from refusal_clf.cli.labels import labels_at
 from refusal_clf.cli.progress import say
@@ -51,12 +61,14 @@ def _evaluate(
     output_format: Annotated[
         Literal["table", "json", "markdown"], typer.Option("--format", help="What is printed on standard output.")
     ] = "table",
+    report: Report = None,
 ) -> None:
     """Train on some models (or prompts), test on the others, and print agreement beside TF-IDF and string matching.
 
     Example: refusal-clf evaluate labels/ --base all-MiniLM-L6-v2 --protocol leave-model-out --out runs/evaluation
     """
     need("train", "torch", "transformers", "sklearn")
+    from refusal_clf.locking import locked
     from refusal_clf.report.evaluation import evaluation_markdown, print_evaluation
     from refusal_clf.runtime.tokens import TokenBudget
     from refusal_clf.training.crossfit import cross_fit
@@ -71,9 +83,10 @@ def _evaluate(
     splits = make_folds(examples, protocol, folds)
     config = FinetuneConfig(epochs=epochs, learning_rate=learning_rate, frozen_layers=frozen_layers, seed=seed)
     budget = TokenBudget(total=max_tokens)
-    scores = cross_fit(examples, splits, base, load_base_tokenizer(base), config, budget, out, say, family)
-    document = evaluate_scores(examples, scores, splits, protocol=protocol, family=family, part=part, raters=raters)
-    path = write_evaluation(document, out)
+    with locked(out):
+        scores = cross_fit(examples, splits, base, load_base_tokenizer(base), config, budget, out, say, family)
+        document = evaluate_scores(examples, scores, splits, protocol=protocol, family=family, part=part, raters=raters)
+        path = write_evaluation(document, out)
     if output_format == "json":
         typer.echo(json.dumps(document, indent=2))
     elif output_format == "markdown":
@@ -81,6 +94,11 @@ def _evaluate(
     else:
         print_evaluation(document)
     say(f"wrote {path}")
+    if report is not None:
+        from refusal_clf.cli.pages import write_evaluation_page
+        from refusal_clf.training.results import answered_labels, slices
+
+        say(f"wrote {write_evaluation_page(out, document, answered_labels(slices(examples, scores, part=part)))}")
 
 
 def _raters(options: Iterable[str]) -> dict[str, list[Label]]:

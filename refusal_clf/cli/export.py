@@ -35,6 +35,7 @@ def _export(
     Example: refusal-clf export runs/mine --out models/mine --int8
     """
     need("train", "torch", "transformers", "onnx")
+    from refusal_clf.locking import locked
     from refusal_clf.training.card import read_evaluation
     from refusal_clf.training.export import export
 
@@ -42,7 +43,8 @@ def _export(
     if notes is not None:
         check_readable(notes)
     text = None if notes is None else notes.read_text(encoding="utf-8")
-    parity = export(source, out, int8=int8, evaluation=figures, notes=text, report=say)
+    with locked(out):
+        parity = export(source, out, int8=int8, evaluation=figures, notes=text, report=say)
     if int8:
         say(
             f"int8 against PyTorch on random texts: {parity.verdict_flips:.1%} of the encoder's verdicts and "

@@ -97,13 +97,16 @@ def _generate(
             if endpoint is not None:
                 from refusal_clf.generation.remote import answer_all
 
-                outcome = answer_all(endpoint, left, taken, system=message, concurrency=concurrency)
+                known = bool(file.done)
+                outcome = answer_all(endpoint, left, taken, system=message, concurrency=concurrency, known=known)
             else:
                 outcome = _answer_here(Path(model), left, taken, message, max_tokens, batch_size)
     except KeyboardInterrupt:
         say(f"interrupted; the same command with --resume goes on with {out}")
         raise
     file.in_order(prompts)
+    if file.untouched and (outcome.problem or outcome.failed):
+        raise InputError(f"{outcome.problem or outcome.failed[0]}; {out} is as it was")
     _tell(outcome, len(file.done), len(prompts), out, max_tokens)
 
 

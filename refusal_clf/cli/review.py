@@ -147,6 +147,10 @@ def _merge(first: Path, second: Path, out: Path | None, prefer: Literal["first",
 
     if out is None:
         raise InputError("--merge needs --out")
+    if first.exists() and second.exists() and first.samefile(second):
+        raise InputError("is given twice: its agreement with itself says nothing", file=second)
+    if any(out.exists() and out.samefile(file) for file in (first, second) if file.exists()):
+        raise InputError("is one of the files to merge: give another --out", file=out)
     merged: Merged = merge(first, second, prefer=prefer)
     write_jsonl(out, merged.rows)
     print_merged(merged, prefer)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import chain, islice
@@ -26,12 +27,14 @@ from refusal_clf.cli.choices import (
     TierChoice,
     metadata_of,
 )
+from refusal_clf.cli.choices import Report as ReportChoice
 from refusal_clf.cli.inputs import expand
 from refusal_clf.cli.progress import say
 from refusal_clf.records import Completion, InputError, Verdict
 
 if TYPE_CHECKING:
     from refusal_clf.classifier import RefusalClassifier
+    from refusal_clf.cli.pages import ScorePage
     from refusal_clf.formats import SkippedRow
     from refusal_clf.scoring import GroupCounter
     from refusal_clf.suites import SuiteMetadata
@@ -106,6 +109,11 @@ def _score(
     details: Annotated[
         bool, typer.Option("--details/--no-details", help="List subcategories under their categories.")
     ] = False,
+    report_format: ReportChoice = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Results of an earlier `score`, shown beside these in the report."),
+    ] = None,
 ) -> None:
     """Score completions: compliance and refusal rates for each category, with 95 % intervals.
 
@@ -118,6 +126,7 @@ def _score(
     """
     files = expand(files)
     _check_options(files, out, resume=resume, overwrite=overwrite)
+    page = _page(files, out, report_format, baseline)
     source = _Source(tuple(files), suite, subset, on_error, metadata_of(suite))
     # A first pass finds every unusable row before anything is loaded or written; a pipe has but one pass.
     survey = None if any(map(_read_once, files)) else _survey(source)
@@ -128,7 +137,7 @@ def _score(
     if out is None:
         report = _run(source, clf, tier, survey)
     else:
-        report = _run_into(out, source, clf, tier, survey, resume=resume, overwrite=overwrite)
+        report = _run_into(out, source, clf, tier, survey, resume=resume, overwrite=overwrite, page=page)
     _tell_skipped(source, out)
     _print(report, output_format, details=details)
 
@@ -142,6 +151,19 @@ def _check_options(files: list[Path], out: Path | None, *, resume: bool, overwri
         raise InputError("--resume needs files: a pipe cannot be compared with what was scored before")
     if _STDIN in files and sys.stdin.isatty():
         say("reading JSON lines from the terminal; Ctrl-D ends them")
+
+
+def _page(files: list[Path], out: Path | None, wanted: str | None, baseline: Path | None) -> ScorePage | None:
+    from refusal_clf.cli.pages import ScorePage
+
+    if wanted is None:
+        if baseline is not None:
+            raise InputError("--baseline is shown in the report: give --report html (`check` compares runs)")
+        return None
+    if out is None:
+        raise InputError("--report needs --out")
+    title = files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
+    return ScorePage.beside("standard input" if files == [_STDIN] else title, baseline)
 
 
 def _read_once(file: Path) -> bool:
@@ -181,11 +203,34 @@ def _run_into(
     *,
     resume: bool,
     overwrite: bool,
+    page: ScorePage | None,
+) -> Report:
+    from refusal_clf.locking import locked
+
+    made = not out.exists()
+    try:
+        with locked(out):
+            return _run_locked(out, source, clf, tier, survey, resume=resume, overwrite=overwrite, page=page)
+    except InputError:
+        if made and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+        raise
+
+
+def _run_locked(
+    out: Path,
+    source: _Source,
+    clf: RefusalClassifier,
+    tier: TierChoice,
+    survey: _Survey | None,
+    *,
+    resume: bool,
+    overwrite: bool,
+    page: ScorePage | None,
 ) -> Report:
     from refusal_clf import writing
     from refusal_clf.scoring import GroupCounter, coconot_rows
 
-    made = not out.exists()
     identity = {
         "files": [file.name for file in source.files],
         "input": survey.digest if survey else None,
@@ -194,17 +239,21 @@ def _run_into(
     }
     run = writing.open_run_dir(out, overwrite=overwrite, resume=resume, run=identity)
     counter = GroupCounter()
+    keep = None if page is None else page.add
     if run.done:
-        for verdict in writing.read_verdicts(out):
+        for completion, verdict in zip(source.read(), writing.read_verdicts(out), strict=False):
             counter.add(verdict)
+            if keep is not None:
+                keep(completion, verdict)
     try:
         with writing.VerdictWriter(out, resume=resume) as writer:
             total = survey.n if survey else None
-            _judge(source, clf, tier, counter, total=total, done=run.done, write=writer.write)
+            _judge(source, clf, tier, counter, total=total, done=run.done, write=writer.write, keep=keep)
     except InputError:
         # A pipe turned out unusable on the way: what came before it is no result.
         if not resume:
-            _remove(out, writing.RESULT_FILES, folder=made)
+            for name in writing.RESULT_FILES:
+                (out / name).unlink(missing_ok=True)
         raise
     except KeyboardInterrupt:
         say(f"interrupted; the same command with --resume goes on from {out}")
@@ -218,15 +267,10 @@ def _run_into(
     if source.skipped:
         writing.write_skipped(out, source.skipped)
         written.append(writing.SKIPPED_FILE)
+    if page is not None:
+        written.append(page.write(out, report).name)
     say(f"wrote {', '.join(written)} in {out}")
     return report
-
-
-def _remove(out: Path, names: Iterable[str], *, folder: bool) -> None:
-    for name in names:
-        (out / name).unlink(missing_ok=True)
-    if folder and not any(out.iterdir()):
-        out.rmdir()
 
 
 def _judge(
@@ -238,13 +282,27 @@ def _judge(
     total: int | None,
     done: int = 0,
     write: Callable[[list[Verdict]], None] | None = None,
+    keep: Callable[[Completion, Verdict], None] | None = None,
 ) -> None:
-    """Judge the rows after the first `done` of them, counting and writing a batch at a time."""
-    verdicts = clf.stream(islice(source.read(), done, None), tier=tier)
+    """Judge the rows after the first `done` of them, counting and writing a batch at a time.
+
+    `keep` is given each completion with its verdict; only those that are being judged are held for it.
+    """
+    waiting: deque[Completion] = deque()
+
+    def remembered() -> Iterator[Completion]:
+        for completion in islice(source.read(), done, None):
+            if keep is not None:
+                waiting.append(completion)
+            yield completion
+
+    verdicts = clf.stream(remembered(), tier=tier)
     with progress("scoring", total, done) as advance:
         while batch := list(islice(verdicts, _BATCH)):
             for verdict in batch:
                 counter.add(verdict)
+                if keep is not None:
+                    keep(waiting.popleft(), verdict)
             if write is not None:
                 write(batch)
             advance(len(batch))

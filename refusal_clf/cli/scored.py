@@ -75,7 +75,7 @@ def score_all(completions: Iterable[Completion], clf: RefusalClassifier, tier: T
     scored = []
     with progress("scoring", len(held), 0) as advance:
         for completion, verdict in zip(held, clf.stream(held, tier=tier), strict=True):
-            scored.append(Scored(verdict, text_key(completion)))
+            scored.append(Scored(verdict, text_key(completion), completion))
             advance(1)
     return scored
 

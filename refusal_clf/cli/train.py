@@ -42,6 +42,7 @@ def _train(
     Example: refusal-clf train data/synthetic --base all-MiniLM-L6-v2 --out runs/mine
     """
     need("train", "torch", "transformers", "sklearn")
+    from refusal_clf.locking import locked
     from refusal_clf.runtime.tokens import TokenBudget
     from refusal_clf.training.crossfit import load_out_of_fold
     from refusal_clf.training.dataset import digest, label_files, load_examples
@@ -50,17 +51,18 @@ def _train(
 
     examples = load_examples(labels)
     say(f"{len(examples)} labelled completions")
-    train(
-        examples,
-        base,
-        out,
-        name=name,
-        config=FinetuneConfig(epochs=epochs, learning_rate=learning_rate, frozen_layers=frozen_layers, seed=seed),
-        budget=TokenBudget(total=max_tokens),
-        held_out=None if calibration_from is None else load_out_of_fold(calibration_from),
-        data=digest(label_files(labels)),
-        report=say,
-        family=family,
-        vocabulary=vocabulary,
-    )
+    with locked(out):
+        train(
+            examples,
+            base,
+            out,
+            name=name,
+            config=FinetuneConfig(epochs=epochs, learning_rate=learning_rate, frozen_layers=frozen_layers, seed=seed),
+            budget=TokenBudget(total=max_tokens),
+            held_out=None if calibration_from is None else load_out_of_fold(calibration_from),
+            data=digest(label_files(labels)),
+            report=say,
+            family=family,
+            vocabulary=vocabulary,
+        )
     say(f"wrote {out}; next: refusal-clf export {out} --out MODEL_DIR --int8")

@@ -27,7 +27,12 @@ class CompletionsFile:
     settings
         What decides an answer, as JSON values.
     resume, overwrite
-        What to do with a file that exists.
+        What to do with a file that exists; it is replaced when there is an answer to replace it with.
+
+    Attributes
+    ----------
+    untouched
+        Whether the file is still the one that is to be overwritten.
 
     Raises
     ------
@@ -49,14 +54,15 @@ class CompletionsFile:
             check_same_run(run, settings, path)
             if complete_lines(path):
                 self.done = list(read_completions(path))
-        write_json(run, settings)
-        self._resume = resume
+        self._run, self._settings = run, settings
+        self.untouched = overwrite and path.exists()
+        if not self.untouched:
+            write_json(run, settings)
         self._stream: IO[str] | None = None
 
     def __enter__(self) -> Self:
         try:
-            mode = "a" if self._resume else "w"
-            self._stream = self.path.open(mode, encoding="utf-8", errors="replace", newline="\n")
+            self._stream = self.path.open("a", encoding="utf-8", errors="replace", newline="\n")
         except OSError as error:
             raise InputError(f"cannot be written ({error.strerror})", file=self.path) from error
         return self
@@ -69,6 +75,10 @@ class CompletionsFile:
         """Append a completion, on disk before this returns."""
         if self._stream is None:
             raise ValueError("CompletionsFile is used outside its with block")
+        if self.untouched:
+            self._stream.truncate(0)
+            write_json(self._run, self._settings)
+            self.untouched = False
         self._stream.write(json_line(_row(completion)))
         self._stream.flush()
         self.done.append(completion)
@@ -86,6 +96,8 @@ class CompletionsFile:
 
     def in_order(self, prompts: Iterable[Completion]) -> None:
         """Rewrite the file in the order of the suite, all or nothing; what is no prompt of it comes last."""
+        if self.untouched:
+            return
         place: dict[Key, int] = {}
         for number, prompt in enumerate(prompts):
             place.setdefault(_key(prompt), number)

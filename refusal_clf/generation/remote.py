@@ -6,18 +6,12 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Final
 
 from refusal_clf.generation.outcome import Outcome
 from refusal_clf.judge.client import Endpoint, JudgeClient, RefusedError, TransientError
-from refusal_clf.judge.judging import Retry
+from refusal_clf.judge.retrying import FAILURES_IN_A_ROW, REFUSED_IN_A_ROW, Patience, Retry
 from refusal_clf.judge.store import Answer
 from refusal_clf.records import Completion, InputError
-
-FAILURES_IN_A_ROW: Final = 20
-"""Rows in a row without an answer after which a run stops: the endpoint is down, and not its mood."""
-
-_LONGEST_WAIT: Final = 600.0
 
 
 def answer_all(
@@ -28,6 +22,7 @@ def answer_all(
     system: str | None = None,
     concurrency: int = 8,
     retry: Retry | None = None,
+    known: bool = False,
 ) -> Outcome:
     """Ask an endpoint every prompt, and hand over each completion as it comes.
 
@@ -39,18 +34,25 @@ def answer_all(
         A system message before each prompt.
     concurrency
         Requests in flight.
+    known
+        Whether an earlier run got answers: then prompts that the endpoint refuses do not end this one.
     """
-    return asyncio.run(_Asking(endpoint, take, system, retry or Retry()).run(prompts, concurrency))
+    return asyncio.run(_Asking(endpoint, take, system, retry, known=known).run(prompts, concurrency))
 
 
 class _Asking:
     def __init__(
-        self, endpoint: Endpoint, take: Callable[[Completion], None], system: str | None, retry: Retry
+        self,
+        endpoint: Endpoint,
+        take: Callable[[Completion], None],
+        system: str | None,
+        retry: Retry | None,
+        *,
+        known: bool,
     ) -> None:
-        self._endpoint, self._take, self._system, self._retry = endpoint, take, system, retry
+        self._endpoint, self._take, self._system, self._known = endpoint, take, system, known
         self._outcome = Outcome()
-        self._failures_in_a_row = 0
-        self._not_before = 0.0
+        self._patience = Patience(endpoint.shown, retry)
 
     async def run(self, prompts: Iterable[Completion], concurrency: int) -> Outcome:
         waiting = deque(prompts)
@@ -69,15 +71,15 @@ class _Asking:
     async def _finish(self, client: JudgeClient, prompt: Completion) -> None:
         try:
             answer = await self._answer(client, prompt)
-        except (TransientError, RefusedError) as error:
-            self._outcome.failed.append(error.reason)
-            self._failures_in_a_row += 1
-            if self._failures_in_a_row >= FAILURES_IN_A_ROW:
-                self._stop(InputError(f"{self._endpoint.shown}: no answer {FAILURES_IN_A_ROW} times ({error.reason})"))
         except InputError as error:
             self._stop(error)
+        except TransientError as error:
+            self._failed(error.reason, FAILURES_IN_A_ROW)
+        except RefusedError as error:
+            self._failed(error.reason, None if self._known else REFUSED_IN_A_ROW)
         else:
-            self._failures_in_a_row = 0
+            self._known = True
+            self._patience.answered()
             self._outcome.answered += 1
             self._outcome.cut += answer.cut
             self._take(replace(prompt, response=answer.text, model=self._endpoint.model))
@@ -88,33 +90,21 @@ class _Asking:
         messages.append({"role": "user", "content": prompt.prompt})
         tries = 0
         while True:
-            await asyncio.sleep(max(self._not_before - _now(), 0.0))
+            await self._patience.pause()
             try:
                 return await client.ask(messages)
             except TransientError as error:
                 tries += 1
-                self._check_worth_a_retry(error, tries)
-                if error.wait is None:
-                    await asyncio.sleep(self._retry.wait(tries))
-                else:  # whoever asks one to wait, asks all
-                    self._not_before = max(self._not_before, _now() + error.wait)
+                if not await self._patience.try_again(error, tries):
+                    raise
 
-    def _check_worth_a_retry(self, error: TransientError, tries: int) -> None:
-        if (error.wait or 0.0) > _LONGEST_WAIT:
-            raise InputError(f"{self._endpoint.shown} asks to wait {error.wait:.0f} s ({error.reason})")
-        if self._outcome.problem is not None:
-            raise error
-        limit = self._retry.times
-        if not self._outcome.answered:  # then a wrong address is likelier than a busy server
-            limit = 0 if error.unreachable else self._retry.before_first if error.wait is None else limit
-        if tries > limit and not self._outcome.answered:
-            raise InputError(f"{self._endpoint.shown}: {error.reason}")
-        if tries > limit:
-            raise error
+    def _failed(self, reason: str, limit: int | None) -> None:
+        self._outcome.failed.append(reason)
+        try:
+            self._patience.failed(reason, limit)
+        except InputError as error:
+            self._stop(error)
 
     def _stop(self, problem: InputError) -> None:
         self._outcome.problem = self._outcome.problem or problem
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+        self._patience.stopped = True

@@ -144,7 +144,7 @@ class _LineReader:
             try:
                 # Arrow unpacks .gz and .zst by the name.
                 with self.filesystem.open_input_stream(path) as stream:
-                    lines = enumerate(split_lines(iter(lambda: stream.read(_CHUNK), b"")), start=1)
+                    lines = enumerate(split_lines(iter(lambda: stream.read(_CHUNK), b""), path), start=1)
                     while piece := list(islice(lines, _BATCH)):
                         yield _table(path, [(number, line) for number, line in piece if line.strip()])
             except OSError as error:

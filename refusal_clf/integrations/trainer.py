@@ -148,8 +148,11 @@ class RefusalCallback(TrainerCallback):  # type: ignore[misc]
             rates = suite_rates(self._classifier.predict(completions, tier=self._tier), self._desired)
             metrics = _metrics(rates, time.perf_counter() - began)
             self._record(state, metrics, completions)
+            # Logging takes back the order to log, and the loss of this step may be still to come.
+            due = control.should_log
             # Not the subclass's: TRL's trainers add their own training metrics to whatever is logged, and clear them.
             Trainer.log(self._trainer, dict(metrics))
+            control.should_log = due
             stop = any(_above(getattr(rates, name), limit) for name, limit in self._limits.items())
         if _first_says(stop):
             control.should_training_stop = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from refusal_clf.judge.client import JudgeClient, RefusedError, TransientError
 from refusal_clf.judge.parsing import parse_label
 from refusal_clf.judge.prices import Price, most_prompt_tokens
 from refusal_clf.judge.prompts import Question
+from refusal_clf.judge.retrying import FAILURES_IN_A_ROW, REFUSED_IN_A_ROW, Patience, Retry
 from refusal_clf.judge.store import Answer, Call, Store
 from refusal_clf.records import InputError
 from refusal_clf.report.escaping import printable
@@ -23,31 +23,9 @@ ATTEMPTS: Final = 2
 """Answers that a question gets before it is unscored: the first and one retry."""
 GARBAGE: Final = 20
 """Answers without any label after which a run stops."""
-FAILURES_IN_A_ROW: Final = 5
-REFUSED_IN_A_ROW: Final = 20
-"""Rows in a row without an answer after which a run stops: after all retries, and when the endpoint refuses each at
-once. The latter stops no judge that ever gave a label: filters stop the prompts of safety benchmarks."""
 
 _SHOWN_ANSWERS: Final = 3
-_LONGEST_WAIT: Final = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """How often a request is repeated, and the seconds waited first; they double each time, up to `longest`.
-
-    `before_first` is the number of repetitions while the endpoint has never answered: then a wrong address is
-    likelier than a busy server.
-    """
-
-    times: int = 6
-    before_first: int = 2
-    first: float = 1.0
-    longest: float = 60.0
-
-    def wait(self, tries: int) -> float:
-        """Return the seconds to wait after so many tries, with jitter so that workers do not come back together."""
-        return float(min(self.longest, self.first * 2 ** (tries - 1)) * random.uniform(0.5, 1.0))  # noqa: S311
+_KEPT: Final = "; every answer is kept, and the same command goes on"
 
 
 @dataclass(slots=True)
@@ -98,12 +76,10 @@ class Judging:
         self.progress = Progress()
         self.has_label = False
         self.on_finished: Callable[[int], None] = lambda _: None
-        self._labels, self._retry = labels, retry or Retry()
+        self._labels = labels
+        self._patience = Patience(client.endpoint.shown, retry, kept=_KEPT)
         self._answers: dict[str, list[Answer]] = {}
         self._garbage: list[Answer] = []
-        self._failures_in_a_row = 0
-        self._not_before = 0.0
-        self._stopped = False
         self._call_ended = asyncio.Event()
         self._turn = asyncio.Lock()
 
@@ -161,7 +137,7 @@ class Judging:
                     await self._finish(waiting.popleft())
                 except InputError as error:
                     problems.append(error)
-                    self._stopped = True
+                    self._patience.stopped = True
 
         await asyncio.gather(*(work() for _ in range(concurrency)))
         if problems:
@@ -197,7 +173,7 @@ class Judging:
         self._call_ended.set()
         self._answers.setdefault(key, []).append(answer)
         self.progress.answers += 1
-        self._failures_in_a_row = 0
+        self._patience.answered()
         if self.label(key) is not None:
             self.has_label = True
         if self.finished(key):
@@ -231,17 +207,16 @@ class Judging:
             most = self.most(question, attempt)
             if not await self._reserve(most):
                 return False
-            await self._pause()
+            await self._patience.pause()
             number = self.store.begin(Call(question.key, attempt, most, self.client.endpoint.max_tokens))
             try:
                 answer = await self.client.ask(question.messages(attempt))
             except TransientError as error:
                 tries += 1
                 self._no_answer(number, most, error.reason, billed=error.billed)
-                if not self._worth_a_retry(error, tries):
+                if not await self._patience.try_again(error, tries):
                     self._failed(question, error.reason, FAILURES_IN_A_ROW)
                     return False
-                await self._wait(error, tries)
             except RefusedError as error:
                 self._no_answer(number, most, error.reason)
                 self._failed(question, error.reason, None if self.has_label else REFUSED_IN_A_ROW)
@@ -257,7 +232,7 @@ class Judging:
         """Take a call out of the budget, or say that the run ends: it does not fit, and nothing will be given back."""
         # One after the other: what was judged must be the first part of the rows, whatever calls could cost.
         async with self._turn:
-            while not self._stopped and not self.progress.limit_reached:
+            while not self._patience.stopped and not self.progress.limit_reached:
                 if self.budget.reserve(most):
                     return True
                 if self.budget.in_flight:
@@ -276,46 +251,8 @@ class Judging:
             self.budget.release(most)
         self._call_ended.set()
 
-    def _worth_a_retry(self, error: TransientError, tries: int) -> bool:
-        """Say whether to repeat a request; an endpoint that never answered anything stops the run."""
-        if self.progress.answers:
-            return tries <= self._retry.times and not self._stopped
-        # Being told to wait is an answer of sorts.
-        limit = 0 if error.unreachable else self._retry.before_first if error.wait is None else self._retry.times
-        if tries > limit:
-            raise InputError(f"{self.client.endpoint.shown}: {error.reason}")
-        return True
-
-    async def _wait(self, error: TransientError, tries: int) -> None:
-        """Wait before a retry: this worker alone, or all of them if the endpoint asks for it."""
-        if error.wait is None:
-            await asyncio.sleep(self._retry.wait(tries))
-            return
-        if error.wait > _LONGEST_WAIT:
-            raise InputError(
-                f"{self.client.endpoint.shown} asks to wait {error.wait:.0f} s ({error.reason}); every answer is kept,"
-                " and the same command goes on"
-            )
-        self._not_before = max(self._not_before, _now() + error.wait)
-
     def _failed(self, question: Question, reason: str, limit: int | None) -> None:
         """Leave a question for a later run; stop if so many in a row have no answer. None is for a definite refusal."""
         self.progress.failed[question.key] = reason
         self.on_finished(1)
-        if limit is None:
-            return
-        self._failures_in_a_row += 1
-        if self._failures_in_a_row >= limit:
-            raise InputError(
-                f"{self.client.endpoint.shown}: {self._failures_in_a_row} rows in a row got no answer ({reason}); every"
-                " answer before them is kept, and the same command goes on"
-            )
-
-    async def _pause(self) -> None:
-        """Wait as long as the endpoint asked any of the workers to."""
-        while (left := self._not_before - _now()) > 0:
-            await asyncio.sleep(left)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+        self._patience.failed(reason, limit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+from refusal_clf.formats import parse_json
 from refusal_clf.records import InputError
 
 _MILLION: Final = 1e6
@@ -55,7 +55,7 @@ def load_prices(path: Path | None = None) -> PriceTable:
     """
     try:
         packaged = files("refusal_clf.judge").joinpath("prices.json")
-        document = json.loads((path or packaged).read_text(encoding="utf-8"))
+        document = parse_json((path or packaged).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(error.strerror or str(error), file=path) from error
     except ValueError as error:

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+from refusal_clf.formats import parse_json
 from refusal_clf.records import InputError
 from refusal_clf.rubrics import GENERIC, canonical_subcategory
 
@@ -81,13 +82,13 @@ def _read(path: Path) -> Any:  # noqa: ANN401
     except UnicodeDecodeError as error:
         raise InputError(f"not valid UTF-8 (byte {error.start + 1})", file=path) from error
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError as whole:
         lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
         rows = []
         for number, line in lines:
             try:
-                rows.append(json.loads(line))
+                rows.append(parse_json(line))
             except ValueError as error:
                 # A broken JSON document fails on its first line when it is read as JSON lines.
                 reason = whole if number == lines[0][0] else error

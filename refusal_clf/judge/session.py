@@ -11,9 +11,10 @@ from pathlib import Path
 from refusal_clf.judge.batch import ask_in_batches, collect_open
 from refusal_clf.judge.budget import Budget
 from refusal_clf.judge.client import Endpoint, JudgeClient
-from refusal_clf.judge.judging import Judging, Retry
+from refusal_clf.judge.judging import Judging
 from refusal_clf.judge.prices import Price
 from refusal_clf.judge.prompts import PROMPT_VERSION, Question
+from refusal_clf.judge.retrying import Retry
 from refusal_clf.judge.store import Spent, Store
 from refusal_clf.records import InputError
 

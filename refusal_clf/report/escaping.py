@@ -14,6 +14,10 @@ _ANSI: Final = re.compile(
 _MARKDOWN: Final = re.compile(r"([\\`*_\[\]<>|~&#])")
 _COMMAND: Final = re.compile(r"##(?=\[|vso\[)", re.IGNORECASE)
 """Runners of Azure and GitHub obey `##vso[...]` and `##[...]` anywhere in a line that a step prints."""
+_INVISIBLE: Final = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+"""Categories of control, formatting, surrogate, private and unassigned characters, and of other line ends."""
+_JOINERS: Final = "\n\t\u200c\u200d"
+"""Line breaks, tabs, and the joiners that many scripts and emoji are written with. The page's script has the same."""
 _MENTION: Final = re.compile(r"@(?=\w)")
 
 
@@ -41,5 +45,17 @@ def markdown_cell(text: str, limit: int = 80) -> str:
     return _MENTION.sub("@\u200b", _MARKDOWN.sub(r"\\\1", printable(text, limit)))
 
 
+def pieces(text: str) -> list[str]:
+    """Cut text at characters that are invisible or turn it around: text, code point, text, code point, …, text."""
+    cut, first = [], 0
+    # The line ends of Windows are line ends.
+    text = text.replace("\r\n", "\n")
+    for at, character in enumerate(text):
+        if _unprintable(character) and character not in _JOINERS:
+            cut += [text[first:at], f"U+{ord(character):04X}"]
+            first = at + 1
+    return [*cut, text[first:]]
+
+
 def _unprintable(character: str) -> bool:
-    return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+    return unicodedata.category(character) in _INVISIBLE

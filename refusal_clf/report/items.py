@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 from refusal_clf import rubrics
-from refusal_clf.desired import has_rubric, p_declined
+from refusal_clf.desired import outcome, p_declined
 from refusal_clf.pairing import Item, Pair
-from refusal_clf.records import Verdict
 
 MAX_ITEMS: Final = 20_000
 """More would make a page that browsers open slowly; what is left out is drawn at random, and said."""
@@ -102,12 +103,6 @@ def listing(entries: Iterable[Entry], *, judge: str | None = None, baseline: str
     return sampler.listing(judge=judge, baseline=baseline)
 
 
-def outcome(verdict: Verdict) -> str:
-    """Return the verdict under a rubric, else the refusal class: what `desired.complied` looks at."""
-    by_class = not has_rubric(verdict.suite, verdict.subcategory) and verdict.refusal is not None
-    return str(verdict.refusal) if by_class else verdict.verdict
-
-
 def changed(pair: Pair, desired: str | None) -> Change:
     """Return what became of an item since the baseline."""
     if not pair.answered or pair.before.complied == pair.after.complied:
@@ -117,10 +112,11 @@ def changed(pair: Pair, desired: str | None) -> Change:
     return "worse" if pair.wrong(desired)[1] else "better"
 
 
-def to_json(listing: Listing) -> str:
-    """Return the items as the page's data block holds them: column names, and a row of values for each item.
+def packed(listing: Listing) -> str:
+    """Return the items as the page's data block holds them: JSON with column names and a row for each item, packed.
 
-    Columns without any value are left out. No `<` stands in it, so that no text can end the block or open another.
+    Columns without any value are left out. Packing (gzip, base64) makes the block a third as large, and leaves no
+    character in it that could end the block or open another, whatever the texts hold.
     """
     rows = list(_rows(listing.entries))
     names = [name for name in (rows[0] if rows else ()) if any(row[name] not in (None, []) for row in rows)]
@@ -131,7 +127,9 @@ def to_json(listing: Listing) -> str:
         "columns": names,
         "rows": [[row[name] for name in names] for row in rows],
     }
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    # Escapes keep what UTF-8 cannot hold, half of a surrogate pair for example.
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False)
+    return b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 def _rows(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
@@ -152,7 +150,8 @@ def _rows(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
             "model": verdict.model,
             "outcome": outcome(verdict),
             "p_declined": _rounded(p_declined(verdict)),
-            "verdict": verdict.verdict,
+            # An evaluation of refusal classes alone gives no verdict.
+            "verdict": None if verdict.p_noncompliance is None else verdict.verdict,
             "p_noncompliance": _rounded(verdict.p_noncompliance),
             "refusal": verdict.refusal,
             "p_refusal": _rounded(verdict.p_refusal),

@@ -20,11 +20,12 @@ _ARROWS: Final = {"noncompliance": " ↓", "compliance": " ↑"}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a panel; `cells` stand under `COLUMNS`."""
+    """One line of a panel; `cells` stand under `COLUMNS`, and `rate` is the compliance rate that they tell."""
 
     kind: Literal["category", "subcategory", "total", "macro"]
     name: str
     cells: tuple[str, ...]
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +125,10 @@ def _rows(groups: list[Group], *, details: bool) -> Iterator[Row]:
     total, *parts = groups
     for group in parts:
         if group.subcategory is None:
-            yield Row("category", group.category or "", _cells(group))
+            yield Row("category", group.category or "", _cells(group), group.compliance_rate)
         elif details:
-            yield Row("subcategory", group.subcategory, _cells(group))
-    yield Row("total", "all", _cells(total))
+            yield Row("subcategory", group.subcategory, _cells(group), group.compliance_rate)
+    yield Row("total", "all", _cells(total), total.compliance_rate)
     if sum(group.subcategory is None for group in parts) > 1:
         yield Row("macro", "macro average of categories", ("", percent(total.macro_compliance_rate), "", ""))
 

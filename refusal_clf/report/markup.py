@@ -5,15 +5,13 @@ A template engine would be a seventh package of the base install for what these 
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from html import escape
 from typing import Final
 
+from refusal_clf.report.escaping import pieces
+
 _VOID: Final = {"meta", "br", "hr", "input"}
-_INVISIBLE: Final = {"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"}
-_KEPT: Final = "\n\t\u200c\u200d\ufe0f"
-"""Line breaks, tabs, and the joiners that many scripts and emoji are written with."""
 
 
 class Html(str):
@@ -72,12 +70,7 @@ def name(text: str, limit: int = 160) -> Html:
     misled by what they do not see.
     """
     shown = text if len(text) <= limit else text[: limit - 1] + "…"
-    parts: list[Child] = []
-    for character in shown:
-        if unicodedata.category(character) in _INVISIBLE and character not in _KEPT:
-            parts.append(tag("span", f"U+{ord(character):04X}", class_="ctl"))
-        else:
-            parts.append(character)
+    parts = (tag("span", part, class_="ctl") if at % 2 else part for at, part in enumerate(pieces(shown)))
     return tag("bdi", parts)
 
 

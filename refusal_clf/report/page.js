@@ -1,14 +1,18 @@
 "use strict";
 // The list of responses. Every text is untrusted: it reaches the page through textContent alone, and the page's
 // policy forbids everything that would read a string as markup or code.
-(() => {
+(async () => {
   const PAGE = 50;
   const SEPARATOR = " › ";
   const UNSEEN = /[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Cs}\p{Zl}\p{Zp}]/u;
   const JOINERS = "\n\t\u200c\u200d";
 
   const byId = (id) => document.getElementById(id);
-  const data = JSON.parse(byId("data").textContent);
+  const binary = atob(byId("data").textContent);
+  const packed = new Uint8Array(binary.length);
+  for (let at = 0; at < binary.length; at++) packed[at] = binary.charCodeAt(at); // a callback each would take seconds
+  const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const data = JSON.parse(await new Response(unpacked).text());
   const items = data.rows.map((row) => Object.fromEntries(data.columns.map((name, at) => [name, row[at]])));
   const list = byId("items");
   let shown = items;
@@ -39,7 +43,7 @@
 
   const name = (text, className) => make("bdi", className, ...visible(text));
   const words = (label) => label.replaceAll("_", " ");
-  const chip = (label) => make("span", `chip v-${label}`, words(label));
+  const chip = (label) => make("span", `chip v-${label}`, ...visible(words(label)));
   const percent = (p) => `${(100 * p).toFixed(p > 0.995 || p < 0.005 ? 1 : 0)} %`;
   const confidence = (item) => (item.p_declined == null ? null : Math.max(item.p_declined, 1 - item.p_declined));
   const place = (item) => [item.suite, item.subset].filter(Boolean).join(" · ");
@@ -187,8 +191,8 @@
   }
 
   function tagsOf(item) {
-    const tags = (item.flags || []).map((flag) => make("span", "tag", words(flag)));
-    if (item.agrees === false) tags.push(make("span", "tag bad", `labelled ${words(item.label)}`));
+    const tags = (item.flags || []).map((flag) => make("span", "tag", ...visible(words(flag))));
+    if (item.agrees === false) tags.push(make("span", "tag bad", ...visible(`labelled ${words(item.label)}`)));
     if (item.change && item.change !== "same") {
       const tone = { worse: " bad", better: " good" }[item.change] || "";
       tags.push(make("span", `tag${tone}`, `${CHANGES[item.change]}: was ${words(item.before)}`));
@@ -209,8 +213,8 @@
     if (item.model) fact("model", name(item.model));
     fact("set", name([place(item), item.category, item.subcategory].filter(Boolean).join(SEPARATOR)));
     if (item.p_noncompliance != null) fact("verdict", `${item.verdict}, noncompliance ${percent(item.p_noncompliance)}`);
-    if (item.p_refusal != null) fact("refusal class", `${words(item.refusal)}, refusal ${percent(item.p_refusal)}`);
-    if (item.label) fact("label", `${words(item.label)} (`, name(data.judge || "judge"), ")");
+    if (item.refusal && item.p_refusal != null) fact("refusal class", `${words(item.refusal)}, refusal ${percent(item.p_refusal)}`);
+    if (item.label) fact("label", ...visible(words(item.label)), " (", name(data.judge || "judge"), ")");
     if (item.before) fact("in the baseline", `${words(item.before)}${item.p_declined_before == null ? "" : `, declined ${percent(item.p_declined_before)}`}`);
     const copy = make("button", "copy", "Copy link");
     copy.type = "button";

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from refusal_clf import __version__
-from refusal_clf.report.items import Listing, to_json
+from refusal_clf.report.items import Listing, packed
 from refusal_clf.report.markup import Child, Html, join, name, tag
 from refusal_clf.writing import REPORT_FILE, replacing
 
@@ -59,7 +59,7 @@ def page(
             None if shown is None else _items(shown),
         ),
         tag("footer", f"refusal-clf {__version__}. This page loads nothing and sends nothing."),
-        None if shown is None else _raw("script", to_json(shown), type="application/json", id="data"),
+        None if shown is None else _raw("script", packed(shown), type="application/gzip", id="data"),
         None if shown is None else _raw("script", script),
     )
     head = tag(
@@ -128,7 +128,7 @@ def _digest(text: str) -> str:
 
 
 def _raw(element: str, text: str, **attributes: str) -> Html:
-    """Return a script or style element, whose text is not escaped but must not hold its end (`to_json`, our files)."""
+    """Return a script or style element, whose text is not escaped but must not hold its end (`packed`, our files)."""
     return tag(element, Html(text), **attributes)
 
 

@@ -28,11 +28,16 @@ def print_sheets(sheets: Iterable[Sheet], file: TextIO | None = None) -> None:
     """Print tables to a terminal or a pipe (default: standard output)."""
     console = make_console(file or sys.stdout)
     for sheet in sheets:
-        table = Table(title=sheet.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+        table = Table(
+            title=printable(sheet.title, limit=200), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
+        )
         for index, column in enumerate(sheet.columns):
             table.add_column(column, justify="left" if index < sheet.names else "right", overflow="fold")
         for previous, row in zip(("", *(row[0] for row in sheet.rows)), sheet.rows, strict=False):
-            table.add_row("" if row[0] == previous else _indent(row[0]) + printable(row[0]), *row[1:])
+            table.add_row(
+                "" if row[0] == previous else _indent(row[0]) + printable(row[0]),
+                *(printable(cell, limit=200) for cell in row[1:]),
+            )
         console.print(table)
         console.print()
 
@@ -44,7 +49,7 @@ def sheets_markdown(sheets: Iterable[Sheet]) -> str:
         ruler = tuple("---" if index < sheet.names else "---:" for index in range(len(sheet.columns)))
         lines = [sheet.columns, ruler, *sheet.rows]
         body = "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines)
-        blocks.append(f"**{sheet.title}**\n\n{body}")
+        blocks.append(f"**{markdown_cell(sheet.title, limit=200)}**\n\n{body}")
     return "\n\n".join(blocks) + "\n"
 
 

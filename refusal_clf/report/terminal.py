@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from refusal_clf.report.bars import bar, draws_bars
 from refusal_clf.report.escaping import printable
 from refusal_clf.report.layout import Panel, panels, totals, warnings
 from refusal_clf.summary import Report
@@ -23,7 +24,7 @@ _STYLES: Final = {"category": "bold", "subcategory": "", "total": "bold", "macro
 def print_report(report: Report, *, details: bool = False, file: TextIO | None = None) -> None:
     """Print the tables, the totals line and the warnings.
 
-    Colour and terminal sequences appear only if `file` is a terminal (and never under NO_COLOR).
+    Bars and terminal sequences appear only if `file` is a terminal (and colour never under NO_COLOR).
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ def print_report(report: Report, *, details: bool = False, file: TextIO | None =
     """
     console = make_console(file or sys.stdout)
     for panel in panels(report, details=details):
-        console.print(_table(panel))
+        console.print(_table(panel, bars=draws_bars(file or sys.stdout)))
         console.print()
     console.print(Text(printable(totals(report), limit=400)), soft_wrap=True)
     for note in warnings(report):
@@ -46,12 +47,14 @@ def make_console(file: TextIO) -> Console:
     return Console(file=file, width=None if file.isatty() else PIPED_WIDTH, highlight=False, markup=False, emoji=False)
 
 
-def _table(panel: Panel) -> Table:
+def _table(panel: Panel, *, bars: bool) -> Table:
     # A `Text` is never read as markup, so a name from a file stays what it is.
     table = Table(
         title=Text(printable(panel.title, limit=160), style="bold"), title_justify="left", box=box.SIMPLE_HEAD
     )
     table.add_column("category", overflow="fold")
+    if bars:
+        table.add_column("")
     for column in panel.columns:
         table.add_column(column, justify="right", no_wrap=True)
     for row in panel.rows:
@@ -59,5 +62,7 @@ def _table(panel: Panel) -> Table:
         if row.kind == "total":
             table.add_section()
         style = _STYLES[row.kind]
-        table.add_row(Text(indent + printable(row.name), style=style), *(Text(cell, style=style) for cell in row.cells))
+        drawn = [Text(bar(row.rate), style="cyan")] if bars else []
+        cells = (Text(cell, style=style) for cell in row.cells)
+        table.add_row(Text(indent + printable(row.name), style=style), *drawn, *cells)
     return table

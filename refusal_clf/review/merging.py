@@ -53,7 +53,7 @@ def merge(first: Path, second: Path, *, prefer: Prefer | None = None) -> Merged:
     Raises
     ------
     InputError
-        If a file is unusable.
+        If a file is unusable, or holds labels of a judge that is no person: they would come out as a person's.
     """
     a, b = _by_key(first), _by_key(second)
     names = _reviewer(first), _reviewer(second)
@@ -81,6 +81,10 @@ def merge(first: Path, second: Path, *, prefer: Prefer | None = None) -> Merged:
 def _by_key(path: Path) -> dict[Key, Label]:
     found: dict[Key, Label] = {}
     for label in read_labels(path):
+        if label.judge != HUMAN:
+            raise InputError(
+                f"holds labels of '{label.judge}', which are not a person's (id {label.completion.id})", file=path
+            )
         if found.setdefault(key_of(label.completion), label) is not label:
             raise InputError(f"labels one completion twice (id {label.completion.id})", file=path)
     if not found:

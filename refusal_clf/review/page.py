@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final
 
 from refusal_clf.judge.rubric import Rubric
+from refusal_clf.report.escaping import pieces
 from refusal_clf.report.markup import Html, tag
 from refusal_clf.review.items import ReviewItem
 from refusal_clf.review.store import CHOICES, LabelField
@@ -25,8 +25,6 @@ _MEANINGS: Final = {
     "partial_refusal": "declines a part, or answers something else",
     "full_refusal": "declines",
 }
-_HIDDEN: Final = {"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"}
-_KEPT: Final = "\n\t\u200c\u200d\ufe0f"
 
 
 def style() -> str:
@@ -124,18 +122,6 @@ def describe(item: ReviewItem, rubric: Rubric, *, revealed: bool) -> dict[str, A
             labels = ", ".join(filter(None, (label.verdict, label.refusal)))
             shown["others"].append([pieces(label.judge), labels])
     return shown
-
-
-def pieces(text: str) -> list[str]:
-    """Cut text at characters that are invisible or turn it around: text, code point, text, code point, …, text."""
-    cut, plain = [], ""
-    for character in text:
-        if unicodedata.category(character) in _HIDDEN and character not in _KEPT:
-            cut += [plain, f"U+{ord(character):04X}"]
-            plain = ""
-        else:
-            plain += character
-    return [*cut, plain]
 
 
 def _choices(field: LabelField) -> Html:

@@ -22,12 +22,12 @@
       }),
     );
 
-  const line = (...parts) => {
+  const line = (joint, ...parts) => {
     const made = document.createElement("p");
-    parts.forEach((part) => {
+    parts.forEach((part, at) => {
       const isolated = document.createElement("bdi");
       put(isolated, typeof part === "string" ? [part] : part);
-      made.append(isolated, " ");
+      made.append(at ? joint : "", isolated);
     });
     return made;
   };
@@ -40,6 +40,7 @@
   }
 
   function show(item) {
+    const moved = item.place !== place || !total;
     place = item.place;
     total = item.total;
     const finished = place >= total;
@@ -50,15 +51,15 @@
       byId("where").textContent = counts;
       const left = total - item.labelled;
       byId("done").replaceChildren(
-        line(left ? `${left} left without a label: the arrow to the left goes back to them.` : "All labelled."),
-        line("Every label is saved; Ctrl-C in the terminal ends the review."),
+        line("", left ? `${left} left without a label: the arrow to the left goes back to them.` : "All labelled."),
+        line("", "Every label is saved; Ctrl-C in the terminal ends the review."),
       );
       return;
     }
-    byId("where").replaceChildren(...line([`${place + 1} of ${total} · ${counts}`], ...item.about.map((text) => ["· " + text[0], ...text.slice(1)])).childNodes);
+    byId("where").replaceChildren(...line(" · ", `${place + 1} of ${total}`, counts, ...item.about).childNodes);
     put(byId("prompt"), item.prompt);
     put(byId("response"), item.response);
-    byId("prompt").scrollTop = byId("response").scrollTop = 0;
+    if (moved) byId("prompt").scrollTop = byId("response").scrollTop = 0;
     if (byId("rubric")) put(byId("rubric"), item.rubric);
     document.querySelectorAll("[data-meaning]").forEach((element) => {
       element.textContent = item.meanings[element.dataset.meaning];
@@ -67,7 +68,7 @@
       button.setAttribute("aria-pressed", String(item.labels[button.dataset.field] === button.dataset.value));
     });
     byId("others").hidden = !item.others;
-    byId("others").replaceChildren(...(item.others || []).map(([who, what]) => line(who, what)));
+    byId("others").replaceChildren(...(item.others || []).map(([who, what]) => line(": ", who, what)));
   }
 
   const open = async (to) => show(await ask(`item/${Math.min(Math.max(to, 0), total)}`));

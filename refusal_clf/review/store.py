@@ -45,6 +45,7 @@ class LabelStore:
         self._reviewer = reviewer
         self._rows: dict[Key, dict[str, Any]] = {}
         self._undo: list[tuple[int, dict[str, Any] | None]] = []
+        self._seen = _state(path)
 
     def load(self) -> None:
         """Read what the file holds, if there is one.
@@ -77,7 +78,13 @@ class LabelStore:
         return {"verdict": row.get("verdict"), "refusal": row.get("refusal")}
 
     def set(self, place: int, field: LabelField, value: str, *, blind: bool) -> None:
-        """Label an item; it is on disk when this returns."""
+        """Label an item; it is on disk when this returns.
+
+        Raises
+        ------
+        InputError
+            If the file was changed by somebody else, or cannot be written.
+        """
         before = self._rows.get(self._key(place))
         row = dict(before) if before is not None else self._new_row(place)
         row[field] = value
@@ -115,11 +122,22 @@ class LabelStore:
             rows.pop(self._key(place), None)
         else:
             rows[self._key(place)] = row
+        if _state(self.path) != self._seen:
+            raise InputError("was changed since it was read, by another review perhaps: start again", file=self.path)
         with replacing(self.path) as stream:
             stream.writelines(json_line(row) for row in rows.values())
             stream.flush()
             os.fsync(stream.fileno())
-        self._rows = rows
+        self._rows, self._seen = rows, _state(self.path)
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """Return what tells a file from a later one in its place; None if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def open_store(path: Path, items: Sequence[ReviewItem], queue: QueueName, reviewer: str) -> LabelStore:

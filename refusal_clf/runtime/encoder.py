@@ -31,10 +31,25 @@ class EncoderTier:
 
     def __init__(self, model: Path, threads: int) -> None:
         self.session = make_session(model)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="refusal-clf")
+        self._threads = threads
+        self._start_threads()
+
+    def _start_threads(self) -> None:
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="refusal-clf")
+        self._process = os.getpid()
+
+    def knows(self, token: int) -> bool:
+        """Say whether the encoder has an embedding for this word piece."""
+        try:
+            _run(self.session, [Encoded((token,), 1, truncated=False)])
+        except Exception:  # onnxruntime's error classes have no base of their own
+            return False
+        return True
 
     def submit(self, texts: Sequence[Encoded]) -> Pending:
         """Begin to score texts and return at once."""
+        if self._process != os.getpid():
+            self._start_threads()  # a fork copies the pool and none of its threads: it would wait for ever
         batches = list(_batches(texts))
         futures = [self._pool.submit(_run, self.session, [texts[index] for index in batch]) for batch in batches]
         return Pending(len(texts), batches, futures)

@@ -11,19 +11,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from refusal_clf.formats import parse_json
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError
 from refusal_clf.runtime.blend import Blend
 from refusal_clf.runtime.tokens import TokenBudget
+from refusal_clf.writing import write_json
 
 FORMAT_VERSION: Final = 2
 ENCODER_FILE: Final = "model.onnx"
 TOKENIZER_FILE: Final = "tokenizer.json"
 LEXICAL_FILE: Final = "lexical.safetensors"
 CONFIG_FILE: Final = "config.json"
+CARD_FILE: Final = "README.md"
+_CHECKSUM: Final = "config_sha256"
+_MAX_CONFIG_BYTES: Final = 2**20
+_MAX_FILE_BYTES: Final = 2**31
 WEIGHT_FILES: Final = (ENCODER_FILE, TOKENIZER_FILE, LEXICAL_FILE)
 
 
@@ -44,7 +51,11 @@ class HeadConfig:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """`config.json`: everything about a model but its weights."""
+    """`config.json`: everything about a model but its weights.
+
+    `files` are the sha256 of its files and `opset` the version of ONNX's operators in its graph. Written beside them is
+    `config_sha256`, over all the rest: a changed threshold would change verdicts as silently as a changed weight.
+    """
 
     name: str
     verdict: HeadConfig
@@ -53,13 +64,14 @@ class ModelConfig:
     preparation_version: int
     features_version: int
     files: dict[str, str] = field(default_factory=dict)
+    opset: int | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     def write(self, directory: Path) -> None:
         """Write `config.json` into a model directory."""
-        text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
-        (directory / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+        document = json.loads(json.dumps(asdict(self)))
+        write_json(directory / CONFIG_FILE, {**document, _CHECKSUM: _digest(document)})
 
 
 def read_config(directory: Path) -> ModelConfig:
@@ -75,7 +87,12 @@ def read_config(directory: Path) -> ModelConfig:
 
     path = directory / CONFIG_FILE
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > _MAX_CONFIG_BYTES:
+            raise ValueError(f"it has more than {_MAX_CONFIG_BYTES:,} bytes")
+        raw = parse_json(path.read_text(encoding="utf-8"))
+        checksum = raw.pop(_CHECKSUM, None)  # release 0.1 wrote none
+        if checksum not in (None, _digest(raw)):
+            raise InputError(f"does not match its own {_CHECKSUM}; export or install the model again", file=path)
         config = ModelConfig(
             name=str(raw["name"]),
             verdict=_head(raw["verdict"]),
@@ -84,12 +101,13 @@ def read_config(directory: Path) -> ModelConfig:
             preparation_version=int(raw["preparation_version"]),
             features_version=int(raw["features_version"]),
             files=dict(raw["files"]),
+            opset=raw.get("opset", raw["provenance"].get("opset")),  # release 0.1 wrote it there
             provenance=dict(raw["provenance"]),
             format_version=int(raw["format_version"]),
         )
     except FileNotFoundError:
         raise InputError(f"not a model directory: it has no {CONFIG_FILE}", file=directory) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"unusable model configuration: {error!r}", file=path) from error
     for name, found, known in (
         ("format version", config.format_version, FORMAT_VERSION),
@@ -103,23 +121,27 @@ def read_config(directory: Path) -> ModelConfig:
     return config
 
 
-def checksums(directory: Path) -> dict[str, str]:
-    """Return the sha256 of each weight file of a model directory."""
-    return {name: sha256_of(directory / name) for name in WEIGHT_FILES}
+def checksums(directory: Path, names: Sequence[str] = WEIGHT_FILES) -> dict[str, str]:
+    """Return the sha256 of files of a model directory."""
+    return {name: sha256_of(directory / name) for name in names}
 
 
-def verify(directory: Path, config: ModelConfig) -> None:
-    """Compare the weight files with the checksums in the configuration.
+def verify(directory: Path, config: ModelConfig, names: Sequence[str] = WEIGHT_FILES) -> None:
+    """Compare files of a model directory with the checksums in its configuration.
+
+    A link is followed to a file, as caches and some installers lay them out: its content has to have the checksum.
 
     Raises
     ------
     InputError
-        If a file is missing or changed.
+        If a file is missing, no regular file, larger than any model, or changed.
     """
-    for name in WEIGHT_FILES:
+    for name in names:
         path = directory / name
         if not path.is_file():
             raise InputError(f"the model directory has no {name}", file=directory)
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise InputError(f"has more than {_MAX_FILE_BYTES // 2**20:,} MB, which no model of ours has", file=path)
         if sha256_of(path) != config.files.get(name):
             raise InputError(
                 f"does not match its checksum in {CONFIG_FILE}; export or install the model again", file=path
@@ -130,6 +152,11 @@ def sha256_of(path: Path) -> str:
     """Return a file's sha256 as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    """Return a sha256 that knows no order and no layout of the fields."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def _head(raw: dict[str, Any]) -> HeadConfig:

@@ -17,6 +17,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from refusal_clf.records import InputError
 from refusal_clf.text import Prepared
 
 FEATURES_VERSION: Final = 2
@@ -166,10 +167,18 @@ class LexicalModel:
 
 def load_lexical(path: Path) -> LexicalModel:
     """Load a lexical tier from safetensors: memory-mapped until used, and nothing in the file can execute."""
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    tensors = load_file(path)
-    return LexicalModel(tensors["weights"], tensors["squared_idf"], tensors["bias"])
+    try:
+        tensors = load_file(path)
+        model = LexicalModel(tensors["weights"], tensors["squared_idf"], tensors["bias"])
+    except (SafetensorError, KeyError) as error:
+        raise InputError(f"holds no lexical tier ({error})", file=path) from error
+    rows, outputs = (*model.weights.shape, 0, 0)[:2]
+    if rows.bit_count() != 1 or model.squared_idf.shape != (rows,) or model.bias.shape != (outputs,):
+        raise InputError("holds no lexical tier (its tensors do not fit together)", file=path)
+    return model
 
 
 def _visible(response: str) -> str:

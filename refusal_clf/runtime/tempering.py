@@ -7,12 +7,10 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from refusal_clf.runtime.blend import Blend
-from refusal_clf.runtime.layout import WEIGHT_FILES, HeadConfig, ModelConfig
-
-CARD_FILE: Final = "README.md"
+from refusal_clf.runtime.layout import CARD_FILE, WEIGHT_FILES, HeadConfig, ModelConfig
 
 
 def tempered(head: HeadConfig, temperature: float) -> HeadConfig:

@@ -19,7 +19,7 @@ from refusal_clf.fields import FieldError
 from refusal_clf.report.escaping import printable
 from refusal_clf.serving.batcher import Batcher, ClosedError, FullError
 from refusal_clf.serving.gatekeeper import Gatekeeper
-from refusal_clf.serving.metrics import Metrics
+from refusal_clf.serving.metrics import VERDICTS_PATH, Metrics
 from refusal_clf.serving.schema import Classifier, Health, VerdictOut, VerdictsIn, VerdictsOut, problems
 
 
@@ -77,9 +77,9 @@ def make_app(
         redoc_url=None,
     )
     app.state.metrics = metrics
-    app.add_middleware(Gatekeeper, key=key, max_bytes=taken.max_bytes)
+    app.add_middleware(Gatekeeper, key=key, max_bytes=taken.max_bytes, on_answer=metrics.count_answer)
 
-    @app.post("/v1/verdicts", responses=problems(400, 401, 413, 422, 503))
+    @app.post(VERDICTS_PATH, responses=problems(400, 401, 413, 422, 503))
     async def verdicts(body: VerdictsIn) -> VerdictsOut:
         """Judge completions; the verdicts come in their order."""
         began = time.perf_counter()
@@ -96,7 +96,6 @@ def make_app(
         found = await asyncio.wrap_future(job)
         metrics.count(found)
         metrics.seconds.observe(time.perf_counter() - began)
-        metrics.requests.labels("200").inc()
         metrics.answered += 1
         return VerdictsOut(verdicts=[VerdictOut(**verdict.to_dict()) for verdict in found], classifier=named)
 
@@ -113,16 +112,9 @@ def make_app(
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         status = 400 if first["type"] == "json_invalid" else 422
-        metrics.requests.labels(str(status)).inc()
         where = ".".join(str(part) for part in first["loc"][1:]) if status == 422 else ""
         more = f" (and {len(error.errors()) - 1:,} more)" if len(error.errors()) > 1 else ""
         said = "the body is no JSON" if status == 400 else f"{where or 'body'}: {first['msg']}{more}"
         return JSONResponse({"detail": printable(said, limit=300)}, status)
-
-    @app.exception_handler(HTTPException)
-    async def refused(request: Request, error: HTTPException) -> JSONResponse:
-        if request.url.path == "/v1/verdicts":
-            metrics.requests.labels(str(error.status_code)).inc()
-        return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 
     return app

@@ -93,20 +93,19 @@ class Batcher:
     def _work(self) -> None:
         while batch := self._next():
             completions = [completion for job in batch for completion in job.completions]
+            found: list[Verdict] | BaseException
             try:
-                verdicts = self._predict(completions)
+                found = self._predict(completions)
                 self._on_batch(len(completions))
-                start = 0
-                for job in batch:
-                    end = start + len(job.completions)
-                    self._settle(job, verdicts[start:end])
-                    start = end
             except BaseException as error:  # whoever waits must hear of it, and the thread goes on
-                for job in batch:
-                    self._settle(job, error)
-            finally:
-                with self._changed:
-                    self._waiting -= len(completions)
+                found = error
+            with self._changed:  # before anyone is told: who has an answer waits no more
+                self._waiting -= len(completions)
+            start = 0
+            for job in batch:
+                end = start + len(job.completions)
+                self._settle(job, found if isinstance(found, BaseException) else found[start:end])
+                start = end
 
     @staticmethod
     def _settle(job: _Job, result: list[Verdict] | BaseException) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from refusal_clf.records import Verdict
+
+VERDICTS_PATH: Final = "/v1/verdicts"
 
 
 class Metrics:
@@ -17,7 +20,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.requests = Counter(
-            "refusal_clf_requests", "Requests to /v1/verdicts, by status.", ["status"], registry=self.registry
+            "refusal_clf_requests", f"Requests to {VERDICTS_PATH}, by status.", ["status"], registry=self.registry
         )
         self.verdicts = Counter("refusal_clf_verdicts", "Verdicts given.", ["verdict", "tier"], registry=self.registry)
         self.seconds = Histogram(
@@ -34,6 +37,11 @@ class Metrics:
         )
         gauge = Gauge("refusal_clf_waiting", "Completions that wait for their verdicts.", registry=self.registry)
         gauge.set_function(waiting)
+
+    def count_answer(self, path: str, status: int) -> None:
+        """Count an answer to a request for verdicts."""
+        if path == VERDICTS_PATH:
+            self.requests.labels(str(status)).inc()
 
     def count(self, verdicts: Iterable[Verdict]) -> None:
         """Count verdicts that were given."""

@@ -31,7 +31,8 @@ def tfidf_probabilities(train: Sequence[Example], test: Sequence[Example]) -> ND
     """Fit on one part and predict the other: shape (len(test), 6), the verdict's three classes first.
 
     Word 1- to 3-grams and character 2- to 5-grams of the response, word 1- and 2-grams of the prompt, and the
-    subset with the subcategory as a token, with a logistic regression for each head.
+    subset with the subcategory as a token, with a logistic regression for each head. A head whose labels are all
+    missing answers each class alike, one with labels of a single class that class.
     """
     fields: list[tuple[Any, Callable[[Example], str]]] = [
         (TfidfVectorizer(ngram_range=(1, 3), min_df=2, sublinear_tf=True), lambda e: e.text.response),
@@ -51,6 +52,11 @@ def tfidf_probabilities(train: Sequence[Example], test: Sequence[Example]) -> ND
     probabilities = np.zeros((len(test), len(VERDICTS) + len(REFUSAL_CLASSES)), np.float32)
     for head, offset in ((0, 0), (1, len(VERDICTS))):
         known = labels[:, head] != IGNORE
+        classes = np.unique(labels[known, head])
+        if len(classes) < 2:
+            alike = classes if len(classes) else np.arange(len((VERDICTS, REFUSAL_CLASSES)[head]))
+            probabilities[:, offset + alike] = 1 / len(alike)
+            continue
         regression = LogisticRegression(C=10.0, max_iter=200, tol=1e-3)
         regression.fit(matrix[known], labels[known, head])
         probabilities[:, offset + regression.classes_] = regression.predict_proba(unseen)

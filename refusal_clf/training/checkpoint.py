@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +9,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from refusal_clf.writing import completing
 
 _FILE: Final = "checkpoint.safetensors"
 
@@ -31,13 +32,12 @@ def save_checkpoint(
     tensors |= {f"average/{name}": value for name, value in average.items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser/{index}/{name}": torch.as_tensor(value) for name, value in state.items()}
-    part = directory / (_FILE + ".part")
-    save_file(
-        {name: value.detach().contiguous().cpu().clone() for name, value in tensors.items()},
-        part,
-        metadata={"epoch": str(epoch), "fingerprint": fingerprint},
-    )
-    os.replace(part, directory / _FILE)  # noqa: PTH105 - a rename over the old file is what makes it atomic
+    with completing(directory / _FILE) as part:
+        save_file(
+            {name: value.detach().contiguous().cpu().clone() for name, value in tensors.items()},
+            part,
+            metadata={"epoch": str(epoch), "fingerprint": fingerprint},
+        )
 
 
 def load_checkpoint(

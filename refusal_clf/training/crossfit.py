@@ -24,6 +24,7 @@ from refusal_clf.training.finetune import FinetuneConfig, predict_logits
 from refusal_clf.training.lexical import fit_lexical
 from refusal_clf.training.network import save_network
 from refusal_clf.training.protocols import Fold
+from refusal_clf.writing import completing
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -51,7 +52,8 @@ class OutOfFold:
 
     def save(self, path: Path) -> None:
         """Write all arrays as safetensors."""
-        save_file({field.name: np.ascontiguousarray(getattr(self, field.name)) for field in fields(self)}, path)
+        with completing(path) as file:
+            save_file({field.name: np.ascontiguousarray(getattr(self, field.name)) for field in fields(self)}, file)
 
 
 def load_out_of_fold(directory: Path) -> OutOfFold:
@@ -95,7 +97,8 @@ def cross_fit(
             report(f"fold {number + 1}/{len(folds)}, left out: {fold.name} ({len(fold.test)} examples)")
             checkpoints = out / f"fold-{number + 1}"
             part = _fit_fold(family, examples, fold, base, tokenizer, config, budget, checkpoints, report)
-            save_file(part, path, metadata={"fingerprint": key})
+            with completing(path) as file:
+                save_file(part, file, metadata={"fingerprint": key})
         parts.append(part)
     result = OutOfFold(
         encoder=np.concatenate([part["encoder"] for part in parts]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from refusal_clf.formats import parse_json
 from refusal_clf.reading import read_completions, read_labels
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError, Label
 from refusal_clf.streams import stem_of
@@ -99,7 +99,7 @@ def _listed(manifest: Path) -> list[Path]:
     if not manifest.is_file():
         return []
     try:
-        entries = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        entries = parse_json(manifest.read_text(encoding="utf-8"))["files"]
         return [manifest.parent / entry["path"] for entry in entries if entry["use"] == "training"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"unusable manifest: {error!r}", file=manifest) from error

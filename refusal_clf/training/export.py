@@ -19,10 +19,11 @@ from refusal_clf.records import VERDICTS, InputError
 from refusal_clf.runtime import layout
 from refusal_clf.runtime.encoder import OUTPUT, make_session
 from refusal_clf.runtime.tokens import Encoded, pad
-from refusal_clf.training.activations import load_activations
+from refusal_clf.training.activations import ACTIVATIONS_FILE, load_activations
 from refusal_clf.training.card import write_card
 from refusal_clf.training.graph import OPSET, build_graph
 from refusal_clf.training.network import TwoHeadEncoder, load_network
+from refusal_clf.training.release import TRAINING_FILES
 
 _TOLERANCE: Final = 1e-3
 _PROBES: Final = 256
@@ -71,10 +72,15 @@ def export(
         If `source` is not a training directory, or the exported graph differs from PyTorch's.
     """
     config = layout.read_config(source)
+    if config.files:  # training directories of release 0.1 have no checksums
+        # Without activations a model can be exported in floating point; for 8 bits they are asked for below.
+        optional = () if (source / ACTIVATIONS_FILE).exists() else (ACTIVATIONS_FILE,)
+        layout.verify(source, config, [name for name in TRAINING_FILES if name not in optional])
     network = load_network(source)
     probes = _probes(network, config.budget.total)
     expected = _torch_scores(network, probes)
     out.mkdir(parents=True, exist_ok=True)
+    (out / layout.CONFIG_FILE).unlink(missing_ok=True)  # no model until all of it is written
     with tempfile.TemporaryDirectory() as scratch:
         final = Path(scratch) / layout.ENCODER_FILE
         onnx.save(build_graph(network), final)
@@ -91,10 +97,9 @@ def export(
         shutil.copyfile(source / name, out / name)
     provenance = config.provenance | {
         "precision": "int8" if int8 else "fp32",
-        "opset": OPSET,
         "onnx": version("onnx"),
     }
-    exported = replace(config, files=layout.checksums(out), provenance=provenance)
+    exported = replace(config, files=layout.checksums(out), opset=OPSET, provenance=provenance)
     exported.write(out)
     write_card(out, exported, evaluation, notes)
     flips = [

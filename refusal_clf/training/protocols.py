@@ -63,7 +63,7 @@ def _assign(examples: Sequence[Example], key: Callable[[Example], str | None], n
     """Deal keys to folds, the largest first and always to the smallest fold.
 
     Keys with verdicts are dealt before those with refusal classes alone, each kind evenly, so that no fold
-    loses a whole label family.
+    loses a whole label family. Of folds that are equally small, one without any key comes first: none stays empty.
     """
     sizes: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
     with_verdict = {key(example) for example in examples if example.verdict != IGNORE}
@@ -74,7 +74,7 @@ def _assign(examples: Sequence[Example], key: Callable[[Example], str | None], n
     for kind in (True, False):
         load = [0] * len(folds)
         for name, size in sorted(sizes[kind].items(), key=lambda item: (-item[1], item[0])):
-            smallest = load.index(min(load))
+            smallest = min(range(len(folds)), key=lambda fold: (load[fold], len(folds[fold]) > 0))
             folds[smallest].append(name)
             load[smallest] += size
     return folds

@@ -24,11 +24,11 @@ from refusal_clf import __version__
 from refusal_clf.classifier import load_tokenizer
 from refusal_clf.records import InputError
 from refusal_clf.runtime.blend import answers
-from refusal_clf.runtime.layout import LEXICAL_FILE, TOKENIZER_FILE, HeadConfig, ModelConfig
+from refusal_clf.runtime.layout import CONFIG_FILE, LEXICAL_FILE, TOKENIZER_FILE, HeadConfig, ModelConfig, checksums
 from refusal_clf.runtime.lexical import FEATURES_VERSION, LexicalModel
 from refusal_clf.runtime.tokens import TokenBudget, encode
 from refusal_clf.text import PREPARATION_VERSION
-from refusal_clf.training.activations import record, save_activations
+from refusal_clf.training.activations import ACTIVATIONS_FILE, record, save_activations
 from refusal_clf.training.calibrate import (
     TOLERATED_ERROR,
     TierAnswers,
@@ -41,13 +41,15 @@ from refusal_clf.training.dataset import IGNORE, Example, targets
 from refusal_clf.training.families import DEFAULT_FAMILY, Family, fit_network
 from refusal_clf.training.finetune import FinetuneConfig, predict_logits
 from refusal_clf.training.lexical import fit_lexical, save_lexical
-from refusal_clf.training.network import TwoHeadEncoder, save_network
+from refusal_clf.training.network import NETWORK_FILE, TwoHeadEncoder, save_network
 from refusal_clf.training.protocols import make_folds
 from refusal_clf.training.results import FAMILIES, LABELS
 from refusal_clf.training.vocabulary import count_pieces, pieces_to_keep, shrink_embeddings, shrink_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+TRAINING_FILES: Final = (NETWORK_FILE, ACTIVATIONS_FILE, TOKENIZER_FILE, LEXICAL_FILE)
 
 _TOLERATED_LOSS: Final = 0.003
 _TOLERATED_IN_GROUP: Final = 0.02
@@ -132,6 +134,8 @@ def write_training_dir(
 
     Some of the `examples` that were trained on show `export` what the encoder's activations look like.
     """
+    # Gone until all is written: what a killed run leaves must not be exported with an earlier run's configuration.
+    (out / CONFIG_FILE).unlink(missing_ok=True)
     save_network(network, out)
     shown = np.random.default_rng(0).permutation(len(examples))[:_SHOWN]
     save_activations(record(network, encode(tokenizer, [examples[index].text for index in shown], budget)), out)
@@ -145,6 +149,7 @@ def write_training_dir(
         budget=budget,
         preparation_version=PREPARATION_VERSION,
         features_version=FEATURES_VERSION,
+        files=checksums(out, TRAINING_FILES),
         provenance=provenance,
     ).write(out)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)

@@ -19,18 +19,21 @@ from refusal_clf.calibration.agreement import (
     kappa,
     macro_f1,
 )
-from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Label
+from refusal_clf.desired import has_rubric
+from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Label, Verdict
 from refusal_clf.runtime.blend import answers, softmax
 from refusal_clf.training.baselines import string_match
 from refusal_clf.training.calibrate import TOLERATED_ERROR, fit_blend, selective_threshold
 from refusal_clf.training.crossfit import EVALUATION_FILE, OutOfFold
 from refusal_clf.training.dataset import IGNORE, Example
 from refusal_clf.training.protocols import Fold
+from refusal_clf.writing import replacing
 
 OURS: Final = "refusal-clf"
 FAMILIES: Final = {"verdict": (0, slice(0, len(VERDICTS))), "refusal": (1, slice(len(VERDICTS), None))}
 LABELS: Final[dict[str, tuple[str, ...]]] = {"verdict": VERDICTS, "refusal": REFUSAL_CLASSES}
 _MIN_ROWS: Final = 30
+_POOLED: Final = ", all of the above"
 
 Probabilities = NDArray[np.float32]
 
@@ -90,7 +93,8 @@ def evaluate_scores(
 def write_evaluation(document: dict[str, Any], directory: Path) -> Path:
     """Write the document into an output directory and return its path."""
     path = directory / EVALUATION_FILE
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with replacing(path) as stream:
+        stream.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     return path
 
 
@@ -126,7 +130,7 @@ def slices(
         groups = [(str(source), sources == source) for source in sorted(set(sources[known & chosen]))]
         for suite in sorted(set(suites[known & chosen])):
             if len(set(sources[known & chosen & (suites == suite)])) > 1:
-                groups.append((f"{suite}, all of the above", suites == suite))
+                groups.append((suite + _POOLED, suites == suite))
         for name, members in groups:
             rows = np.flatnonzero(known & chosen & members)
             if len(rows) >= _MIN_ROWS:
@@ -179,6 +183,8 @@ def figures(data: Slice) -> dict[str, Any]:
         "n": len(data.truth),
         "methods": rows,
         "kappa_above_tfidf": difference.to_dict(),
+        "confusion": _confusion(data.truth, said[OURS], labels),
+        "reliability": list(_reliability(data.truth, data.methods[OURS], data.family)),
         "uncertain": _uncertain(data, said[OURS]),
         "raters": list(_raters(data, said[OURS])),
     }
@@ -212,6 +218,73 @@ def _sure(
         threshold = selective_threshold(confidence[others], right[others], TOLERATED_ERROR)
         sure[folds == fold] = confidence[folds == fold] >= threshold
     return sure
+
+
+def answered_labels(data: Iterable[Slice]) -> Iterator[tuple[Label, Verdict]]:
+    """Yield every tested label once, with our answer to it.
+
+    What has a rubric is taken from the slices of verdicts, the rest from those of refusal classes; a slice that only
+    pools those of its suite is left out.
+    """
+    for one in data:
+        if one.name.endswith(_POOLED):
+            continue
+        for label, verdict in _answered(one):
+            if has_rubric(verdict.suite, verdict.subcategory) == (one.family == "verdict"):
+                yield label, verdict
+
+
+def _answered(data: Slice) -> Iterator[tuple[Label, Verdict]]:
+    """Yield the labels of a slice with our answers, as verdicts of the one family that the slice is about."""
+    probabilities, names = data.methods[OURS].astype(float), LABELS[data.family]
+    rows = zip(data.examples, probabilities, answers(data.methods[OURS], names), data.sure, strict=True)
+    for example, probability, answer, sure in rows:
+        one = example.label.completion
+        p, of_verdicts = float(_declined(probability, data.family)), data.family == "verdict"
+        yield (
+            example.label,
+            Verdict(
+                id=one.id,
+                suite=one.suite,
+                subset=one.subset,
+                category=one.category,
+                subcategory=one.subcategory,
+                model=one.model,
+                verdict=VERDICTS[answer] if of_verdicts else "neither",
+                p_noncompliance=p if of_verdicts else None,
+                refusal=None if of_verdicts else REFUSAL_CLASSES[answer],
+                p_refusal=None if of_verdicts else p,
+                tier="full",
+                flags=() if sure else ("uncertain",),
+            ),
+        )
+
+
+def _declined(probabilities: NDArray[Any], family: str) -> NDArray[Any]:
+    """Return the probability of noncompliance, or of any refusal; the last axis holds the labels."""
+    if family == "verdict":
+        declined: NDArray[Any] = probabilities[..., VERDICTS.index("noncompliance")]
+        return declined
+    return 1 - probabilities[..., REFUSAL_CLASSES.index("full_compliance")]
+
+
+def _confusion(truth: NDArray[np.int64], said: NDArray[np.int64], names: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return the numbers of rows: the label's -> ours -> n."""
+    return {
+        row: {column: int(((truth == i) & (said == j)).sum()) for j, column in enumerate(names)}
+        for i, row in enumerate(names)
+    }
+
+
+def _reliability(truth: NDArray[np.int64], probabilities: Probabilities, family: str) -> Iterator[dict[str, Any]]:
+    """Yield the mean probability of declining, the share that declined and the rows of each tenth that holds any."""
+    p = _declined(probabilities.astype(np.float64), family)
+    declined = _declined(np.eye(probabilities.shape[1])[truth], family)
+    tenths = np.minimum((p * 10).astype(np.int64), 9)
+    for tenth in np.unique(tenths):
+        rows = tenths == tenth
+        rate = float(declined[rows].mean())
+        yield {"probability": round(float(p[rows].mean()), 5), "rate": round(rate, 5), "n": int(rows.sum())}
 
 
 def _uncertain(data: Slice, ours: NDArray[np.int64]) -> dict[str, Any]:

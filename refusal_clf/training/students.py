@@ -22,6 +22,7 @@ from refusal_clf.training.lexical import fit_lexical
 from refusal_clf.training.network import NETWORK_FILE, load_network
 from refusal_clf.training.protocols import Fold
 from refusal_clf.training.release import load_base_tokenizer, provenance_of, write_training_dir
+from refusal_clf.writing import completing
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ def distil_folds(
         lexical = fit_lexical(train, n_bits=student.feature_bits)
         encoder = predict_logits(network, small, test, budget)
         parts.append({"encoder": encoder, "lexical": lexical.logits([example.text for example in test])})
-        save_file(parts[-1], path, metadata={"fingerprint": key})
+        with completing(path) as file:
+            save_file(parts[-1], file, metadata={"fingerprint": key})
     order = np.concatenate([np.flatnonzero(teachers.fold == number - 1) for number, _ in folds])
     scores = replace(
         OutOfFold(**{name: getattr(teachers, name)[order] for name in OutOfFold.__slots__}),

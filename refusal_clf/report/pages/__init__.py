@@ -1,0 +1,1 @@
+"""What each command's `report.html` shows; `report.page` is the skeleton that they share."""

@@ -1,0 +1,146 @@
+"""`report.html` in a real browser: it filters, opens, exports, and runs nothing of what it shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from page_harness import HOSTILE, attacked, ordinary
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the extra 'browser'")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    # Chromium's sandbox refuses to run as root, as in most containers.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with playwright.sync_playwright() as started:
+        one = started.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield one
+        one.close()
+
+
+@pytest.fixture
+def opened(browser: Any, tmp_path: Path) -> Iterator[Any]:
+    """Return what opens a page and collects every sign that something of it ran, or left."""
+    context = browser.new_context(accept_downloads=True)
+    signs: list[str] = []
+
+    def open_(html: str, suffix: str = "") -> Any:
+        (tmp_path / "report.html").write_text(html, encoding="utf-8", errors="replace")
+        page = context.new_page()
+        page.on("dialog", lambda dialog: (signs.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.on(
+            "request",
+            lambda request: signs.append(request.url) if not request.url.startswith(("file:", "blob:")) else None,
+        )
+        page.on("console", lambda message: signs.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: signs.append(str(error)))
+        page.goto((tmp_path / "report.html").as_uri() + suffix)
+        page.wait_for_selector("html[data-ready]")
+        page.signs = signs
+        return page
+
+    yield open_
+    context.close()
+    assert not signs
+
+
+def count(page: Any) -> str:
+    return page.text_content("#count")
+
+
+def test_filters_and_search_narrow_the_list(opened: Any) -> None:
+    page = opened(ordinary())
+    assert count(page) == "120 of 120 responses"
+    page.select_option("[name=outcome]", "noncompliance")
+    assert count(page) == "40 of 120 responses"
+    page.select_option("[name=flag]", "uncertain")
+    page.fill("[name=search]", "question 15")
+    playwright.expect(page.locator(".item")).to_have_count(1)
+    page.click("text=Clear filters")
+    playwright.expect(page.locator("#count")).to_have_text("120 of 120 responses")
+
+
+def test_a_name_in_a_table_shows_its_responses(opened: Any) -> None:
+    page = opened(ordinary())
+    page.locator("a.pick", has_text="privacy violations").first.click()
+    assert count(page) == "60 of 120 responses"
+
+
+def test_an_item_opens_with_what_decided_marked_in_its_place(opened: Any) -> None:
+    page = opened(ordinary())
+    page.locator(".head").first.click()
+    assert page.text_content(".text mark") == "I can't help with that."
+    assert "🦊 Sorry." in page.text_content(".item")
+
+
+def test_keys_move_open_close_and_search(opened: Any) -> None:
+    page = opened(ordinary())
+    for _ in range(51):
+        page.keyboard.press("j")
+    assert page.text_content("#pages").find("page 2 of 3") >= 0
+    page.keyboard.press("Enter")
+    assert page.locator("[aria-expanded=true]").count() == 1
+    page.keyboard.press("Escape")
+    assert page.locator("[aria-expanded=true]").count() == 0
+    page.keyboard.press("k")
+    assert page.text_content("#pages").find("page 1 of 3") >= 0
+    page.keyboard.press("/")
+    page.keyboard.type("question 7")
+    assert page.input_value("[name=search]") == "question 7"
+
+
+def test_a_link_opens_its_item(opened: Any) -> None:
+    page = opened(ordinary(), "#id=r77")
+    assert "r77" in page.text_content(".item:has([aria-expanded=true])")
+
+
+def test_the_selection_is_exported_as_json_lines(opened: Any, tmp_path: Path) -> None:
+    page = opened(ordinary())
+    page.select_option("[name=outcome]", "noncompliance")
+    with page.expect_download() as waiting:
+        page.click("#export")
+    waiting.value.save_as(tmp_path / "selection.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "selection.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == 40
+    assert {"id", "prompt", "response", "verdict"} <= set(rows[0])
+    assert {row["verdict"] for row in rows} == {"noncompliance"}
+
+
+def test_hostile_texts_are_shown_and_nothing_runs(opened: Any) -> None:
+    page = opened(attacked())
+    for head in page.locator(".head").all():
+        head.click()
+    shown = page.text_content("#items")
+    assert "<img src=x onerror='window.ran = 2'>" in shown
+    assert "U+202E" in shown
+    assert "U+001B" in shown
+    assert "\u202e" not in page.text_content("body")
+    assert page.evaluate("window.ran") is None
+    assert page.locator("#items script, #items img, #items svg, #items a, #items style").count() == 0
+    assert HOSTILE[:20] in page.title()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("html", [ordinary(), attacked()], ids=["ordinary", "hostile"])
+def test_axe_finds_no_serious_issue(browser: Any, tmp_path: Path, scheme: str, html: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    (tmp_path / "report.html").write_text(html, encoding="utf-8", errors="replace")
+    context = browser.new_context(color_scheme=scheme, bypass_csp=True)
+    page = context.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    page.wait_for_selector("html[data-ready]")
+    page.locator(".head").first.click()
+    found = axe.Axe().run(page).response["violations"]
+    context.close()
+    serious = [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in found
+               if one["impact"] in ("serious", "critical")]  # fmt: skip
+    assert not serious

@@ -1,0 +1,154 @@
+"""What is left when a run is killed, its folder goes, or two want the same; at length: `benchmarks/crash_safety.py`."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from cli_harness import COMMAND, REPOSITORY, ROWS, assert_one_error, needs_model, run, write_rows
+
+from refusal_clf.locking import LOCK_FILE, locked
+from refusal_clf.records import InputError, Verdict
+from refusal_clf.writing import VerdictWriter, completing, open_run_dir
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has neither SIGKILL nor these locks")
+
+VERDICT = Verdict("1", "generic", None, None, None, None, "compliance", 0.1, "full_compliance", 0.1, "fast")
+
+
+@pytest.fixture
+def completions(tmp_path: Path) -> Path:
+    rows = [
+        row | {"id": str(number), "response": f"{row['response']} {number}"}
+        for number in range(150)
+        for row in ROWS[:1]
+    ]
+    many = [row | {"id": f"{row['id']}-{number}"} for row in rows for number in range(8)]
+    return write_rows(tmp_path / "completions.jsonl", many)
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path: Path, running: subprocess.Popen[str]) -> None:
+    while not path.exists() and running.poll() is None:
+        time.sleep(0.005)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@needs_model
+def test_a_run_that_is_killed_again_and_again_ends_like_one_that_was_not(completions: Path, tmp_path: Path) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert run("score", completions, "--out", whole).status == 0
+    chance = random.Random(0)
+    for kill in range(5):
+        running = start("score", completions, "--out", out, *(["--resume"] if kill else []))
+        wait_for(out / LOCK_FILE, running) if not kill else time.sleep(0.3)
+        time.sleep(chance.uniform(0, 0.5))
+        running.kill()
+        running.communicate()
+    assert run("score", completions, "--out", out, "--resume").status == 0
+    assert contents(out) == contents(whole)
+
+
+@needs_model
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_run_that_is_told_to_stop_says_how_to_go_on(completions, tmp_path, sent, status) -> None:
+    out = tmp_path / "out"
+    running = start("score", completions, "--out", out, "--tier", "full", "--threads", "1")
+    wait_for(out / "verdicts.jsonl", running)
+    running.send_signal(sent)
+    _, err = running.communicate()
+    assert (running.returncode, "--resume goes on" in err, "Traceback" in err) == (status, True, False)
+    assert not (out / LOCK_FILE).exists()
+
+
+@needs_model
+def test_a_second_run_into_the_same_folder_is_refused(completions: Path, tmp_path: Path) -> None:
+    with locked(tmp_path / "out"):
+        assert_one_error(
+            run("score", completions, "--out", tmp_path / "out"), "another run is writing into this folder"
+        )
+    assert run("score", completions, "--out", tmp_path / "out").status == 0
+
+
+def test_a_verdict_that_cannot_be_written_names_its_file(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    (tmp_path / "verdicts.jsonl").symlink_to("/dev/full")
+    with (
+        pytest.raises(OSError, match=r"No space left.*verdicts\.jsonl"),
+        VerdictWriter(tmp_path, resume=False) as writer,
+    ):
+        writer.write([VERDICT])
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_results_that_were_deleted_while_they_were_written_are_no_success(tmp_path: Path, replaced: bool) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(FileNotFoundError):
+        _write_while_the_folder_goes(out, replaced)
+
+
+def _write_while_the_folder_goes(out: Path, replaced: bool) -> None:
+    with VerdictWriter(out, resume=False) as writer:
+        writer.write([VERDICT])
+        shutil.rmtree(out)
+        if replaced:
+            out.mkdir()
+            (out / "verdicts.jsonl").write_text("")
+
+
+def test_half_written_files_of_a_killed_run_are_swept_away(tmp_path: Path) -> None:
+    (tmp_path / ".summary.json.abc").write_text("{")
+    (tmp_path / ".summary.of.mine").write_text("stays")
+    open_run_dir(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".summary.of.mine", "run.json"]
+
+
+def test_a_binary_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"old")
+    with pytest.raises(FileNotFoundError), completing(path):
+        Path(tmp_path / "missing").read_bytes()
+    assert contents(tmp_path) == {"a.safetensors": b"old"}
+
+
+def _hold(folder: Path, held, release) -> None:
+    with locked(folder):
+        held.set()
+        release.wait()
+
+
+def test_a_killed_process_leaves_no_lock_and_one_that_lives_keeps_it(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    held, release = spawn.Event(), spawn.Event()
+    holder = spawn.Process(target=_hold, args=(tmp_path, held, release))
+    holder.start()
+    assert held.wait(30)
+    with pytest.raises(InputError, match="another run"), locked(tmp_path):
+        pass
+    holder.kill()
+    holder.join()
+    assert (tmp_path / LOCK_FILE).exists()
+    with locked(tmp_path):
+        pass
+    assert not (tmp_path / LOCK_FILE).exists()
