@@ -75,9 +75,10 @@ def expected_calibration_error(probability: Floats, correct: NDArray[np.bool_], 
     return float(np.abs(gap).sum() / counted.sum())
 
 
-def brier(probabilities: Floats, truth: Labels) -> float:
+def brier(probabilities: Floats, truth: Labels, weights: Floats | None = None) -> float:
     """Return the multi-class Brier score (Brier 1950), in [0, 2]; `probabilities` has shape (n, k)."""
-    return float(np.square(probabilities - np.eye(probabilities.shape[1])[truth]).sum(1).mean())
+    errors = np.square(probabilities - np.eye(probabilities.shape[1])[truth]).sum(1)
+    return float(np.average(errors, weights=weights))
 
 
 def bootstrap(statistic: Callable[..., float], *arrays: NDArray[Any], seed: int = 0) -> Interval:

@@ -23,6 +23,7 @@ from refusal_clf.cli.choices import (
 )
 from refusal_clf.cli.labels import labels_in
 from refusal_clf.cli.progress import say
+from refusal_clf.cli.refit import check_refit, fit_heads, write_refit
 from refusal_clf.cli.scored import facts_of, read_scored, score_all
 from refusal_clf.records import InputError, Label
 
@@ -64,6 +65,12 @@ def _calibrate(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write calibration.json here, in the place of an earlier one.")
     ] = None,
+    refit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write the model here with probabilities refitted on the labels, where that helps."
+        ),
+    ] = None,
     output_format: Format = "table",
     details: Annotated[
         bool, typer.Option("--details/--no-details", help="List subcategories under their categories.")
@@ -83,6 +90,8 @@ def _calibrate(
 
     if report is not None and out is None:
         raise InputError("--report needs --out")
+    if refit is not None:
+        check_refit(file, refit)
     given = labels_in(labels)
     judge, chosen = choose_judge(given, truth, judge_name)
     target = choose_target(chosen)
@@ -90,6 +99,8 @@ def _calibrate(
     matches = match(scored, chosen)
     if not matches.rows:
         raise InputError(matches.describe(), file=labels[0])
+    # Before anything is printed: it may find that the labels do not suffice.
+    fits = {} if refit is None else fit_heads(file, clf, scored, matches.rows, tier)
     document = calibration_document(
         assess(scored, matches.rows, target),
         judge=judge,
@@ -117,6 +128,8 @@ def _calibrate(
             from refusal_clf.cli.pages import write_calibration_page
 
             say(f"wrote {write_calibration_page(out, file, document, scored, matches.rows, target)}")
+    if refit is not None and clf is not None:
+        write_refit(refit, clf, fits, judge=judge, places=labels)
 
 
 def _against_people(

@@ -34,10 +34,22 @@ def labels_at(place: str) -> list[Label]:
     """
     from refusal_clf.reading import read_labels
 
+    files, column = label_files(place)
+    return [label for file in files for label in read_labels(file, column=column)]
+
+
+def label_files(place: str) -> tuple[list[Path], str | None]:
+    """Return the files that `FILE[:COLUMN]` stands for, and the column.
+
+    Raises
+    ------
+    InputError
+        If it is a folder without labels.
+    """
     path, _, column = place.rpartition(":")
     if not path or "/" in column or Path(place).exists():
         path, column = place, ""
     files = sorted(Path(path).glob("*.jsonl")) if Path(path).is_dir() else [Path(path)]
     if not files:
         raise InputError("no .jsonl file in this folder", file=path)
-    return [label for file in files for label in read_labels(file, column=column or None)]
+    return files, column or None

@@ -27,6 +27,7 @@ ENCODER_FILE: Final = "model.onnx"
 TOKENIZER_FILE: Final = "tokenizer.json"
 LEXICAL_FILE: Final = "lexical.safetensors"
 CONFIG_FILE: Final = "config.json"
+CARD_FILE: Final = "README.md"
 _CHECKSUM: Final = "config_sha256"
 _MAX_CONFIG_BYTES: Final = 2**20
 _MAX_FILE_BYTES: Final = 2**31

@@ -8,10 +8,8 @@ from typing import Any, Final
 
 from refusal_clf.records import InputError
 from refusal_clf.report.evaluation import evaluation_markdown
-from refusal_clf.runtime.layout import ModelConfig
+from refusal_clf.runtime.layout import CARD_FILE, ModelConfig
 from refusal_clf.training.crossfit import EVALUATION_FILE
-
-CARD_FILE: Final = "README.md"
 
 _USE: Final = """\
 A classifier for the responses of language models, in English. For one prompt with one response it says
