@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli_harness import assert_one_error, needs_model, run, write_rows
+from cli_harness import assert_one_error, needs_model, process, run, write_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -64,6 +64,13 @@ def test_probabilities_that_were_right_seldom_seem_to_improve() -> None:
     """A gain of one standard error is had by chance in about one of six; fitting costs most of these."""
     fits = [refit(*simulated(200, 1.0, seed), np.ones(200), prompts(200)) for seed in range(60)]
     assert sum(fit.improves for fit in fits) <= 6
+
+
+def test_labels_that_contradict_a_model_nowhere_do_not_say_how_sure_it_may_be() -> None:
+    probabilities, _ = simulated(100, 1.0)
+    fit = refit(probabilities, probabilities.argmax(1), np.ones(100), prompts(100))
+    assert fit.after.log_loss < fit.before.log_loss - fit.gain_error
+    assert not fit.improves
 
 
 @settings(max_examples=30, deadline=None)
@@ -218,6 +225,15 @@ def test_nothing_is_written_where_nothing_is_gained(
     assert outcome.status == 0
     assert "no model written" in outcome.err
     assert [path.name for path in tmp_path.iterdir()] == ["labels.jsonl"]
+
+
+@needs_model
+def test_completions_from_standard_input_do_as_well(samples: Path, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    labels = write_rows(tmp_path / "labels.jsonl", rows)
+    text = samples.read_text(encoding="utf-8")
+    outcome = process("calibrate", "-", "--labels", labels, "--refit", tmp_path / "model", *FAST, stdin=text)
+    assert outcome.status == 0, outcome.err
+    assert (tmp_path / "model" / "config.json").is_file()
 
 
 @needs_model

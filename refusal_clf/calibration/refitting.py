@@ -21,6 +21,7 @@ _FLOOR: Final = 1e-9
 """Probabilities are at least this before their logarithm is taken."""
 _INVERSES: Final = (0.1, 10.0)
 """The inverse temperatures that are considered."""
+_EDGE: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,12 @@ class Refit:
     def improves(self) -> bool:
         """Whether log loss falls by more than its standard error, and the Brier score with it.
 
-        Both are proper scores; the ECE alone can be bought with worse probabilities.
+        Both are proper scores; the ECE alone can be bought with worse probabilities. A temperature at the end of the
+        range is none: labels that never contradict a model say that it may be surer, but not how sure.
         """
+        inside = _INVERSES[0] * (1 + _EDGE) < 1 / self.temperature < _INVERSES[1] * (1 - _EDGE)
         gain = self.before.log_loss - self.after.log_loss
-        return gain > self.gain_error and self.after.brier < self.before.brier
+        return inside and gain > self.gain_error and self.after.brier < self.before.brier
 
 
 def refit(probabilities: Floats, truth: Labels, weights: Floats, prompts: Sequence[str]) -> Refit:

@@ -108,7 +108,7 @@ def write_refit(
         say(_describe(head, fit))
     better: dict[str, Refit] = {head: fit for head, fit in fits.items() if fit.improves}
     if not better:
-        say("no model written: on labels held out, no other temperature is better by more than chance would make it")
+        say("no model written: on labels held out, no temperature is better by more than chance would make it")
         return
     files = [path for place in places for path in label_files(place)[0]]
     provenance = {
