@@ -12,9 +12,9 @@ from refusal_clf.explanation import Explanation, Head, contribution, explain_all
 from refusal_clf.records import Completion
 from refusal_clf.report.items import MAX_TEXT, Entry, Listing, Span
 
-MOST: Final = {"full": 30, "fast": 600}
-"""Items explained, by the tier that answered: an explanation of the encoder takes about 0.1 s, one of the lexical tier
-about 3 ms, so that a page takes about five seconds more."""
+MOST: Final = {"full": 15, "fast": 300}
+"""Items explained, by the tier that answered: an explanation of the encoder costs as much as some twenty answers, one
+of the lexical tier a few milliseconds."""
 
 
 def explained(listing: Listing, classifier: RefusalClassifier, tier: TierChoice) -> Listing:
