@@ -23,7 +23,6 @@ from refusal_clf.cli.choices import (
 )
 from refusal_clf.cli.labels import labels_in
 from refusal_clf.cli.progress import say
-from refusal_clf.cli.refit import check_refit, fit_heads, write_refit
 from refusal_clf.cli.scored import facts_of, read_scored, score_all
 from refusal_clf.records import InputError, Label
 
@@ -87,6 +86,7 @@ def _calibrate(
     from refusal_clf.calibration.assessment import assess, choose_target
     from refusal_clf.calibration.document import CALIBRATION_FILE, calibration_document
     from refusal_clf.calibration.matching import choose_judge, match
+    from refusal_clf.cli.refit import check_refit, fit_heads, write_refit
 
     if report is not None and out is None:
         raise InputError("--report needs --out")
