@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_harness import ROWS, needs_model, run, write_rows
 from page_harness import HOSTILE, attacked, ordinary
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the extra 'browser'")
@@ -129,18 +130,67 @@ def test_hostile_texts_are_shown_and_nothing_runs(opened: Any) -> None:
     assert HOSTILE[:20] in page.title()
 
 
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the reports of three commands on two runs; every fourth text attacks the reader."""
+    folder = tmp_path_factory.mktemp("reports")
+    texts = HOSTILE.replace("\ud800", "")
+    rows = [
+        row
+        | {"id": f"{row['id']}-{turn}", "model": texts}
+        | ({"prompt": texts, "response": texts} if turn == 0 else {})
+        for turn in range(4)
+        for row in ROWS
+    ]
+    before = write_rows(folder / "before.jsonl", rows)
+    after = write_rows(folder / "after.jsonl", [row | {"response": f"Sure! {row['response']}"} for row in rows])
+    said = [{"id": row["id"], "model": texts, "verdict": "compliance", "judge": texts} for row in rows]
+    labels = write_rows(folder / "labels.jsonl", said)
+    html = ("--report", "html")
+    assert run("check", after, "--baseline", before, "--out", folder / "check", "--min-pairs", "5", *html).status in (
+        0,
+        1,
+    )
+    assert run("calibrate", before, "--labels", labels, "--out", folder / "calibrate", *html).status == 0
+    assert run("compare", before, after, "--out", folder / "compare", *html).status == 0
+    return folder
+
+
+@needs_model
+@pytest.mark.parametrize("command", ["check", "calibrate", "compare"])
+def test_hostile_texts_run_in_no_report(opened: Any, reports: Path, command: str) -> None:
+    page = opened((reports / command / "report.html").read_text(encoding="utf-8"))
+    page.locator(".head").first.click()
+    assert "\u202e" not in page.text_content("body")
+    assert page.evaluate("window.ran") is None
+    assert page.locator("main img, main svg[onload], main a[href^=javascript]").count() == 0
+
+
+@needs_model
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("command", ["check", "calibrate", "compare"])
+def test_axe_finds_no_serious_issue_in_any_report(browser: Any, reports: Path, scheme: str, command: str) -> None:
+    assert not serious_issues(browser, reports / command / "report.html", scheme)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("html", [ordinary(), attacked()], ids=["ordinary", "hostile"])
 def test_axe_finds_no_serious_issue(browser: Any, tmp_path: Path, scheme: str, html: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     (tmp_path / "report.html").write_text(html, encoding="utf-8", errors="replace")
+    assert not serious_issues(browser, tmp_path / "report.html", scheme)
+
+
+def serious_issues(browser: Any, file: Path, scheme: str) -> list[tuple[str, list[str]]]:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     context = browser.new_context(color_scheme=scheme, bypass_csp=True)
     page = context.new_page()
-    page.goto((tmp_path / "report.html").as_uri())
+    page.goto(file.as_uri())
     page.wait_for_selector("html[data-ready]")
     page.locator(".head").first.click()
     found = axe.Axe().run(page).response["violations"]
     context.close()
-    serious = [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in found
-               if one["impact"] in ("serious", "critical")]  # fmt: skip
-    assert not serious
+    return [
+        (one["id"], [node["html"][:200] for node in one["nodes"]][:3])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]

@@ -48,6 +48,11 @@ def tag(element: str, /, *children: Child | Iterable[Child], **attributes: str |
     return Html(start if element in _VOID else f"{start}{join(*children)}</{element}>")
 
 
+def wide_table(*children: Child | Iterable[Child], class_: str | None = None) -> Html:
+    """Return a table that scrolls sideways where it is wider than the page, by keyboard too."""
+    return tag("div", tag("table", *children, class_=class_), class_="wide", tabindex="0")
+
+
 def join(*children: Child | Iterable[Child]) -> Html:
     """Return children one after the other, escaped unless they are `Html`."""
     parts = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from refusal_clf.report.markup import Html, name, tag
+from refusal_clf.report.markup import Html, name, tag, wide_table
 
 _WIDTH: Final = 240
 _ROW: Final = 11
@@ -163,7 +163,7 @@ def confusion(table: dict[str, dict[str, int]], rows: str, columns: str, pick: C
         tag("tr", tag("th", truth.replace("_", " "), scope="row"), (cell(truth, answer) for answer in names))
         for truth in names
     )
-    return tag("div", tag("table", tag("thead", head), tag("tbody", body), class_="heat"), class_="wide")
+    return wide_table(tag("thead", head), tag("tbody", body), class_="heat")
 
 
 def figure(plot: Html, caption: str) -> Html:

@@ -8,7 +8,7 @@ from typing import Final
 from refusal_clf.comparison import Comparison, Gate
 from refusal_clf.report.gate import outcome, sheets
 from refusal_clf.report.items import Listing
-from refusal_clf.report.markup import Html, name, tag
+from refusal_clf.report.markup import Html, name, tag, wide_table
 from refusal_clf.report.page import page, section
 from refusal_clf.report.pages.rates import plotted, show
 from refusal_clf.report.plots import Mark, intervals, scale
@@ -59,9 +59,7 @@ def _sections(gate: Gate) -> Iterator[Html]:
             tag("tr", (tag("td", name(cell, 300), class_="bad" if failed else None) for cell in cells))
             for failed, cells in limits.rows
         )
-        yield section(
-            "Limits on rates", tag("div", tag("table", tag("thead", head), tag("tbody", body)), class_="wide")
-        )
+        yield section("Limits on rates", wide_table(tag("thead", head), tag("tbody", body)))
 
 
 def _changes(rows: list[Comparison], reach: float) -> Html:

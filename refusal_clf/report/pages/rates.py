@@ -9,7 +9,7 @@ from typing import Final
 
 from refusal_clf.desired import desired_of
 from refusal_clf.report.layout import percent
-from refusal_clf.report.markup import Child, Html, name, tag
+from refusal_clf.report.markup import Child, Html, name, tag, wide_table
 from refusal_clf.report.plots import Mark, Point, figure, intervals, legend, plane, scale
 from refusal_clf.scoring import GroupKey, group_order
 
@@ -113,7 +113,7 @@ def _point(series: Series, suite: str) -> Point | None:
 
 def plotted(head: Html, rows: Iterable[Html]) -> Html:
     """Return a table with a column of plots; on a phone each row becomes a block, its cells named by `data-label`."""
-    return tag("div", tag("table", tag("thead", head), tag("tbody", rows), class_="stack"), class_="wide")
+    return wide_table(tag("thead", head), tag("tbody", rows), class_="stack")
 
 
 def _table(keys: Sequence[GroupKey], series: Sequence[Series]) -> Html:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from refusal_clf.report.markup import Html, name, tag
+from refusal_clf.report.markup import Html, name, tag, wide_table
 from refusal_clf.report.page import section
 from refusal_clf.report.sheets import Sheet
 
@@ -25,7 +25,7 @@ def sheet_table(sheet: Sheet) -> Html:
         others = (tag("td", name(cell, 400), class_=_side(at, sheet)) for at, cell in enumerate(cells, start=1))
         body.append(tag("tr", label, others, class_=depth))
         above = first
-    return tag("div", tag("table", tag("thead", tag("tr", head)), tag("tbody", body)), class_="wide")
+    return wide_table(tag("thead", tag("tr", head)), tag("tbody", body))
 
 
 def _side(at: int, sheet: Sheet) -> str | None:
