@@ -7,15 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from refusal_clf.cli.choices import TierChoice
 from refusal_clf.cli.labels import label_files
 from refusal_clf.cli.progress import say
 from refusal_clf.records import InputError, Label
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from refusal_clf.calibration.assessment import Target
     from refusal_clf.calibration.matching import Scored
     from refusal_clf.calibration.refitting import Refit
@@ -55,6 +55,8 @@ def fit_heads(
     InputError
         If there are only verdicts, or no head has enough labels.
     """
+    import numpy as np
+
     from refusal_clf.calibration.assessment import NAMES, label_index
     from refusal_clf.calibration.refitting import LEAST_LABELS, refit
 
