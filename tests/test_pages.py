@@ -152,11 +152,14 @@ def test_a_report_marks_what_decided(tmp_path: Path) -> None:
 
 @needs_model
 def test_check_and_calibrate_write_reports(tmp_path: Path) -> None:
-    file = write_rows(tmp_path / "rows.jsonl", ROWS)
-    other = write_rows(tmp_path / "other.jsonl", [row | {"response": "Sure! Here it is."} for row in ROWS])
+    rows = [row | {"id": f"{row['id']}-{turn}"} for turn in range(2) for row in ROWS]
+    file = write_rows(tmp_path / "rows.jsonl", rows)
+    other = write_rows(tmp_path / "other.jsonl", [row | {"response": "Sure! Here it is."} for row in rows])
     out = tmp_path / "check"
-    assert run("check", other, "--baseline", file, "--out", out, "--min-pairs", 5, "--report", "html").status in (0, 2)
-    labels = write_rows(tmp_path / "l.jsonl", [{"id": r["id"], "verdict": "compliance", "judge": "j"} for r in ROWS])
+    done = run("check", other, "--baseline", file, "--out", out, "--min-pairs", "5", "--report", "html")
+    assert done.status in (0, 1), done.err
+    assert len(items_in((out / "report.html").read_text(encoding="utf-8"))["rows"]) == len(rows)
+    labels = write_rows(tmp_path / "l.jsonl", [{"id": r["id"], "verdict": "compliance", "judge": "j"} for r in rows])
     assert run("calibrate", file, "--labels", labels, "--out", tmp_path / "cal", "--report", "html").status == 0
     document = items_in((tmp_path / "cal" / "report.html").read_text(encoding="utf-8"))
     assert {row[document["columns"].index("label")] for row in document["rows"]} == {"compliance"}

@@ -6,6 +6,7 @@ import json
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import chain, islice
@@ -137,7 +138,8 @@ def _score(
     if out is None:
         report = _run(source, clf, tier, survey)
     else:
-        report = _run_into(out, source, clf, tier, survey, resume=resume, overwrite=overwrite, page=page)
+        with _claimed(out):
+            report = _run_into(out, source, clf, tier, survey, resume=resume, overwrite=overwrite, page=page)
     _tell_skipped(source, out)
     _print(report, output_format, details=details)
 
@@ -194,30 +196,22 @@ def _run(source: _Source, clf: RefusalClassifier, tier: TierChoice, survey: _Sur
     return replace(counter.report(clf.name, clf.sha256), n_skipped=len(source.skipped))
 
 
-def _run_into(
-    out: Path,
-    source: _Source,
-    clf: RefusalClassifier,
-    tier: TierChoice,
-    survey: _Survey | None,
-    *,
-    resume: bool,
-    overwrite: bool,
-    page: ScorePage | None,
-) -> Report:
+@contextmanager
+def _claimed(out: Path) -> Iterator[None]:
+    """Keep other runs out of the folder; one that was made for a run which turned out unusable does not stay."""
     from refusal_clf.locking import locked
 
     made = not out.exists()
     try:
         with locked(out):
-            return _run_locked(out, source, clf, tier, survey, resume=resume, overwrite=overwrite, page=page)
+            yield
     except InputError:
         if made and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
         raise
 
 
-def _run_locked(
+def _run_into(
     out: Path,
     source: _Source,
     clf: RefusalClassifier,

@@ -20,7 +20,7 @@ from refusal_clf.report.escaping import printable
 from refusal_clf.serving.batcher import Batcher, ClosedError, FullError
 from refusal_clf.serving.gatekeeper import Gatekeeper
 from refusal_clf.serving.metrics import VERDICTS_PATH, Metrics
-from refusal_clf.serving.schema import Classifier, Health, VerdictOut, VerdictsIn, VerdictsOut, problems
+from refusal_clf.serving.schema import Classifier, Health, VerdictsIn, VerdictsOut, problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def make_app(
         metrics.count(found)
         metrics.seconds.observe(time.perf_counter() - began)
         metrics.answered += 1
-        return VerdictsOut(verdicts=[VerdictOut(**verdict.to_dict()) for verdict in found], classifier=named)
+        return VerdictsOut(verdicts=list(found), classifier=named)
 
     @app.get("/health")
     async def health() -> Health:

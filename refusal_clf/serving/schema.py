@@ -9,7 +9,7 @@ from pydantic.config import JsonDict
 
 from refusal_clf.fields import read_fields
 from refusal_clf.reading import completion_from
-from refusal_clf.records import Completion, RefusalName, Tier, VerdictName
+from refusal_clf.records import Completion, Verdict
 from refusal_clf.suites import place
 
 _EXAMPLE: Final[JsonDict] = {
@@ -48,23 +48,6 @@ class VerdictsIn(BaseModel):
     completions: list[CompletionIn] = Field(min_length=1)
 
 
-class VerdictOut(BaseModel):
-    """A line of `verdicts.jsonl`."""
-
-    id: str | None
-    suite: str
-    subset: str | None
-    category: str | None
-    subcategory: str | None
-    model: str | None
-    verdict: VerdictName
-    p_noncompliance: float | None
-    refusal: RefusalName | None
-    p_refusal: float | None
-    tier: Tier
-    flags: list[str]
-
-
 class Classifier(BaseModel):
     """Which classifier answered."""
 
@@ -75,7 +58,7 @@ class Classifier(BaseModel):
 class VerdictsOut(BaseModel):
     """A verdict for each completion, in order."""
 
-    verdicts: list[VerdictOut]
+    verdicts: list[Verdict]
     classifier: Classifier
 
 
