@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from machine import describe, line
@@ -24,8 +25,17 @@ from machine import describe, line
 RESULTS = Path(__file__).parent / "results" / "first_run.json"
 
 
-def measure(arguments: list[str]) -> tuple[float, float]:
-    """Return wall seconds and peak resident MiB of one run of the command.
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one run of a command took: wall seconds, seconds of processors (user and system), peak resident MiB."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float
+
+
+def measure(arguments: list[str]) -> Cost:
+    """Run the command once, as a process of its own.
 
     Linux counts into the peak what this process held when it started the command: it must stay smaller.
     """
@@ -35,7 +45,7 @@ def measure(arguments: list[str]) -> tuple[float, float]:
     seconds = time.perf_counter() - started
     if status:
         raise SystemExit(f"{' '.join(arguments)} failed")
-    return seconds, usage.ru_maxrss / 1024
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def command() -> str:
@@ -63,9 +73,9 @@ def main() -> None:
         for name, arguments in runs.items():
             measured = [measure(arguments) for _ in range(options.repeats)]
             results[name] = {
-                "median_seconds": round(statistics.median(seconds for seconds, _ in measured), 3),
-                "max_seconds": round(max(seconds for seconds, _ in measured), 3),
-                "peak_mib": round(max(memory for _, memory in measured), 1),
+                "median_seconds": round(statistics.median(one.seconds for one in measured), 3),
+                "max_seconds": round(max(one.seconds for one in measured), 3),
+                "peak_mib": round(max(one.peak_mib for one in measured), 1),
             }
     machine = describe()
     print("| command | median s | slowest s | peak MiB |\n| --- | --- | --- | --- |")

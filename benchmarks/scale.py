@@ -4,7 +4,8 @@
 
 FILE holds completions as JSON lines. Its rows are repeated, each under an id of its own and with its number behind its
 response, so that no two rows are equal and nothing can be answered from an earlier one. Every run is a new process of
-the installed command with `--out`. Prints a table, writes benchmarks/results/scale.json and draws
+the installed command with `--out`. Seconds of the processors are stored beside those of the clock, which other work on
+the machine lengthens. Prints a table, writes benchmarks/results/scale.json and draws
 benchmarks/results/scale.light.svg and .dark.svg; `--draw` only draws what was stored. On two cores, allow two hours
 for a million rows under `auto`.
 """
@@ -13,7 +14,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,9 +45,12 @@ def main() -> None:
     if not options.draw:
         if options.file is None:
             parser.error("FILE is needed, but for --draw")
-        document = {"machine": describe(), "runs": runs(options.file, options.tiers, options.largest)}
+        found: list[dict[str, Any]] = []
+        document = {"machine": describe(), "runs": found}
+        for run in runs(options.file, options.tiers, options.largest):
+            found.append(run)  # stored at once: the last ones take most of the time
+            RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         print(f"\n{line(document['machine'])}")
-        RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     from plot import draw
 
     stored = json.loads(RESULTS.read_text(encoding="utf-8"))
@@ -51,21 +58,24 @@ def main() -> None:
         print(f"wrote {path}")
 
 
-def runs(file: Path, tiers: list[str], largest: int) -> list[dict[str, Any]]:
+def runs(file: Path, tiers: list[str], largest: int) -> Iterator[dict[str, Any]]:
     """Measure each size under each tier, smallest first."""
-    print("| rows | tier | seconds | rows/s | peak MiB |\n| ---: | --- | ---: | ---: | ---: |")
-    found = []
+    print("| rows | tier | seconds | CPU seconds | rows/s | peak MiB |\n| ---: | --- | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as scratch:
         for rows in (size for size in SIZES if size <= largest):
             path = Path(scratch) / f"rows-{rows}.jsonl"
             write_rows(file, path, rows)
             for tier in tiers:
                 out = str(Path(scratch) / f"out-{tier}-{rows}")
-                seconds, mib = measure([command(), "score", str(path), "--tier", tier, "--out", out])
-                found.append({"rows": rows, "tier": tier, "seconds": round(seconds, 2), "peak_mib": round(mib, 1)})
-                print(f"| {rows:,} | {tier} | {seconds:,.1f} | {rows / seconds:,.0f} | {mib:,.0f} |", flush=True)
+                cost = measure([command(), "score", str(path), "--tier", tier, "--out", out])
+                shutil.rmtree(out)
+                yield {"rows": rows, "tier": tier} | {name: round(value, 2) for name, value in asdict(cost).items()}
+                print(
+                    f"| {rows:,} | {tier} | {cost.seconds:,.1f} | {cost.cpu_seconds:,.1f} | "
+                    f"{rows / cost.seconds:,.0f} | {cost.peak_mib:,.0f} |",
+                    flush=True,
+                )
             path.unlink()
-    return found
 
 
 def write_rows(file: Path, target: Path, count: int) -> None:
