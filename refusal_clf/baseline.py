@@ -18,11 +18,15 @@ from refusal_clf.writing import RESULT_FILES, RUN_FILE, SUMMARY_FILE, VERDICTS_F
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The items of a run, and what judged them; None where the folder does not say."""
+    """The items of a run, and what judged them; None where the folder does not say.
+
+    `judge` is the LLM that gave some of the verdicts (`score --judge`), None if there was none.
+    """
 
     items: tuple[Item, ...]
     sha256: str | None
     tier: str | None
+    judge: str | None = None
 
 
 def read_run(folder: Path) -> Run:
@@ -43,6 +47,7 @@ def read_run(folder: Path) -> Run:
         tuple(Item(verdict) for verdict in read_verdicts(folder)),
         sha256 if isinstance(sha256, str) else None,
         tier if isinstance(tier, str) else None,
+        judge["name"] if isinstance(judge := run.get("judge"), dict) and isinstance(judge.get("name"), str) else None,
     )
 
 

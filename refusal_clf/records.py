@@ -11,8 +11,9 @@ from typing import Any, Final, Literal, get_args
 
 VerdictName = Literal["noncompliance", "compliance", "neither"]
 RefusalName = Literal["full_compliance", "partial_refusal", "full_refusal"]
-Tier = Literal["fast", "full", "rule"]
-"""Who answered: the lexical tier, the encoder blended with it, or a rule (an empty response)."""
+Tier = Literal["fast", "full", "rule", "judge"]
+"""Who answered: the lexical tier, the encoder blended with it, a rule (an empty response), or the judge of
+`score --judge`; probabilities are the classifier's there too."""
 
 VERDICTS: Final[tuple[VerdictName, ...]] = get_args(VerdictName)
 REFUSAL_CLASSES: Final[tuple[RefusalName, ...]] = get_args(RefusalName)

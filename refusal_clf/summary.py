@@ -21,7 +21,8 @@ class Group:
     """The rates of the completions that share suite, subset, category and subcategory.
 
     With `subcategory` None it is the total of its category, with both None that of its subset. Rates are
-    fractions in [0, 1], None where nothing was counted; `ci_*` are 95 % Wilson limits.
+    fractions in [0, 1], None where nothing was counted; `ci_*` are 95 % Wilson limits. In a run with a judge
+    (`calibration.correcting`) compliance rates and their limits are those that the judge would find in the whole file.
 
     Attributes
     ----------

@@ -105,7 +105,7 @@ def test_a_draw_by_uncertainty_is_given_the_classifiers_probabilities(
     monkeypatch.setattr("refusal_clf.cli.judge._verdicts", lambda rows: [verdict] * len(rows))
     with serving(lambda *_: labelled()) as server:
         judge(server, completions, "--sample", "3", "--strategy", "uncertain", "--seed", "7")
-    assert {unit.p_noncompliance for unit in seen} == {0.25}
+    assert {unit.probability for unit in seen} == {0.25}
     assert {(row["inclusion_probability"], row["strategy"]) for row in labels(completions)} == {(0.5, "uncertain")}
 
 

@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from refusal_clf import scoring
+from refusal_clf import rubrics, scoring
 from refusal_clf.calibration.agreement import Labels, confusion, expected_calibration_error, kappa
 from refusal_clf.calibration.design import Sample, weigh
 from refusal_clf.calibration.matching import Scored, counting
@@ -222,10 +222,10 @@ def assess(scored: Sequence[Scored], labels: Mapping[int, Label], target: Target
 
 
 def memberships(verdicts: Sequence[Verdict]) -> dict[GroupKey, NDArray[np.bool_]]:
-    """Return which completions belong to each group, arrays of shape (N,), in the order of reports."""
+    """Return which completions belong to each group of `scoring`, arrays of shape (N,), in the order of reports."""
     members: dict[GroupKey, list[int]] = {}
     for row, verdict in enumerate(verdicts):
-        names = (verdict.subset, verdict.category, verdict.subcategory)
+        names = (verdict.subset or None, *rubrics.canonical_group(verdict.category, verdict.subcategory))
         # A set, since a completion without a subset or category is its own total.
         for key in {GroupKey(*(name if at < depth else None for at, name in enumerate(names))) for depth in range(4)}:
             members.setdefault(key, []).append(row)

@@ -51,7 +51,7 @@ def plan(
         Squared errors over what the classifier's probabilities promise; 1 believes them.
     """
     groups = list(domains)
-    scores = np.array([0.5 if unit.p_noncompliance is None else 1 - unit.p_noncompliance for unit in units])
+    scores = np.array([0.5 if unit.probability is None else 1 - unit.probability for unit in units])
     return [_need(units, scores, groups, half_width, inflation, strategy) for strategy in STRATEGIES]
 
 

@@ -33,13 +33,13 @@ class SampleUnit:
         Its place in the caller's list; unique.
     stratum
         What `stratum_of` returns for it.
-    p_noncompliance
-        The classifier's probability, in [0, 1]; None if unknown, which counts as wholly uncertain.
+    probability
+        The classifier's, of noncompliance or of a refusal, in [0, 1]; None, if unknown, counts as wholly uncertain.
     """
 
     index: int
     stratum: str
-    p_noncompliance: float | None
+    probability: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +195,7 @@ def allocate(counts: Sequence[int], deviations: Sequence[float], n: int) -> list
 
 
 def _variances(units: Sequence[SampleUnit]) -> NDArray[np.float64]:
-    return expected_variance(
-        np.array([0.5 if unit.p_noncompliance is None else unit.p_noncompliance for unit in units])
-    )
+    return expected_variance(np.array([0.5 if unit.probability is None else unit.probability for unit in units]))
 
 
 def _pooled(counts: Counter[str], n: int) -> set[str]:

@@ -127,7 +127,7 @@ def _calibrate(
         if report is not None:
             from refusal_clf.cli.pages import write_calibration_page
 
-            say(f"wrote {write_calibration_page(out, file, document, scored, matches.rows, target)}")
+            say(f"wrote {write_calibration_page(out, file.name, document, scored, matches.rows)}")
     if refit is not None and clf is not None:
         write_refit(refit, clf, fits, judge=judge, places=labels)
 

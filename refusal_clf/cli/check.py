@@ -250,7 +250,11 @@ def _compared(before: Run, now: Run, rules: Rules, given: _Given | None, *, inte
     from refusal_clf.gate import check
     from refusal_clf.pairing import pair
 
-    facts = {"classifier": (before.sha256, now.sha256), "tier": (before.tier, now.tier)}
+    facts = {
+        "classifier": (before.sha256, now.sha256),
+        "tier": (before.tier, now.tier),
+        "judge": (before.judge or "none", now.judge or "none"),
+    }
     notes = []
     for name, (old, new) in facts.items():
         if old == new:

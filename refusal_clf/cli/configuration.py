@@ -19,7 +19,7 @@ FILE: Final = "refusal-clf.toml"
 PYPROJECT: Final = "pyproject.toml"
 TABLE: Final = "refusal-clf"
 
-NEVER: Final = frozenset({"api-key-env", "base-url"})
+NEVER: Final = frozenset({"api-key-env", "base-url", "judge-api-key-env", "judge-base-url"})
 """Options that a file may not set: which secret and which texts are sent to which address is said by whoever starts the
 command, not by a file that came with a directory. No option takes a secret itself."""
 

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from refusal_clf.cli.bar import progress
 from refusal_clf.cli.choices import OnError, Subset, Suite, SuiteChoice, metadata_of
 from refusal_clf.cli.extras import need
+from refusal_clf.cli.judging import CONCURRENCY, MAX_TOKENS, OPENAI, TIMEOUT, Judge, find_price, put_questions, tell
 from refusal_clf.cli.progress import say
 from refusal_clf.records import Completion, InputError
 
 if TYPE_CHECKING:
-    from refusal_clf.judge.client import Endpoint
-    from refusal_clf.judge.prices import PriceTable
-    from refusal_clf.judge.prompts import Question
-    from refusal_clf.judge.rows import Design
-    from refusal_clf.judge.session import Outcome, Plan
     from refusal_clf.records import Verdict
-
-_OPENAI: Final = "https://api.openai.com/v1"
-_FAILURES_SHOWN: Final = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +31,7 @@ def _judge(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The labels file to write (JSONL).")],
     base_url: Annotated[
         str, typer.Option(metavar="URL", help="An OpenAI-compatible endpoint: vLLM, llama.cpp, Ollama, Azure, …")
-    ] = _OPENAI,
+    ] = OPENAI,
     api_key_env: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The variable with the key. (default: OPENAI_API_KEY for OpenAI and Azure)"),
@@ -66,11 +56,11 @@ def _judge(
         float | None, typer.Option(min=0, metavar="USD", help="Stop before a call could exceed it; as --max-calls.")
     ] = None,
     prices: Annotated[Path | None, typer.Option(metavar="FILE", help="Price table (JSON). (default: packaged)")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=256, metavar="N", help="Calls in flight.")] = 8,
-    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long an answer may take.")] = 120.0,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, metavar="N", help="Calls in flight.")] = CONCURRENCY,
+    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long an answer may take.")] = TIMEOUT,
     max_tokens: Annotated[
         int, typer.Option(min=16, metavar="N", help="The longest answer; reasoning models need more.")
-    ] = 1024,
+    ] = MAX_TOKENS,
     batch: Annotated[bool, typer.Option("--batch", help="OpenAI's Batch API: half the price, within a day.")] = False,
     poll: Annotated[float, typer.Option(min=0.01, metavar="SECONDS", help="How often to look at a batch.")] = 30.0,
     store: Annotated[
@@ -91,9 +81,8 @@ def _judge(
     """
     need("judge", "openai")
     from refusal_clf.judge.client import Endpoint, key_from
-    from refusal_clf.judge.prices import load_prices
     from refusal_clf.judge.prompts import LABELS
-    from refusal_clf.judge.rows import ask_about, choose, label_rows, unknown_subcategories
+    from refusal_clf.judge.rows import choose, label_row
     from refusal_clf.judge.rubric import load_rubric
     from refusal_clf.judge.session import Plan
     from refusal_clf.writing import write_jsonl
@@ -107,39 +96,32 @@ def _judge(
     texts = None if form == "xstest" else load_rubric(rubric)
     kept = store or out.with_suffix(".sqlite")
     _check_out(out, kept, file)
-    table = load_prices(prices)
+    price, batch_price = find_price(model, prices, max_cost)
     plan = Plan(
         store=kept,
         labels=LABELS[form],
         rubric=texts.name if texts else None,
         max_calls=max_calls,
         max_cost=max_cost,
-        price=table.find(model),
-        batch_price=price.times(table.batch_factor) if (price := table.find(model)) else None,
+        price=price,
+        batch_price=batch_price,
         concurrency=concurrency,
         batch=batch,
         poll=poll,
     )
-    _check_price(plan, model, table, packaged=prices is None)
     completions = _read(file, suite, subset, on_error)
     verdicts = None if sample is None or strategy == "uniform" else _verdicts(completions)
-    design = choose(completions, verdicts, sample, strategy, seed)
-    questions = ask_about(completions, design, model, form, texts)
-    if texts is not None and (unknown := unknown_subcategories(completions, design, texts)):
-        say(f"{unknown:,} rows have a subcategory that nobody knows: judged by the generic rubric")
+    design = choose(completions, verdicts, sample, strategy, seed, form)
 
-    outcome = _ask(endpoint, questions, plan)
-    keys = {index: question.key for index, question in questions.items()}
-    labels = {index: outcome.labels[key] for index, key in keys.items() if key in outcome.labels}
-    order = [keys[drawn.index] for drawn in design.drawn]
-    reached = next((place for place, key in enumerate(order) if key in outcome.unasked), len(order))
-    if reached or outcome.problem is None:
-        write_jsonl(out, label_rows(completions, design, labels, reached, judge=model, form=form))
-    if outcome.problem is not None:
-        raise InputError(f"{outcome.problem}; the labels so far are in {out}" if reached else str(outcome.problem))
-    facts = _facts(len(completions), design, order[:reached], outcome, plan)
-    _tell(outcome, len(order) - reached, out, max_tokens)
-    _print(facts, output_format)
+    asked = put_questions(Judge(endpoint, form, texts, plan), completions, design)
+    problem = asked.outcome.problem
+    if asked.reached or problem is None:
+        write_jsonl(out, map(label_row, asked.labels.values()))
+    if problem is not None:
+        raise InputError(f"{problem}; the labels so far are in {out}" if asked.reached else str(problem))
+    tell(asked)
+    say(f"wrote {out}")
+    _print({"rows": len(completions), **asked.facts()}, output_format)
 
 
 def _check_out(out: Path, store: Path, completions: Path) -> None:
@@ -153,17 +135,6 @@ def _check_out(out: Path, store: Path, completions: Path) -> None:
         raise InputError("is both the labels file and the store; name another with --store", file=out)
     if out.exists() and not store.exists():
         raise InputError(f"exists, and no answers of it are kept in {store}; give another --out", file=out)
-
-
-def _check_price(plan: Plan, model: str, table: PriceTable, *, packaged: bool) -> None:
-    if plan.max_cost is None:
-        return
-    if plan.price is None:
-        raise InputError(
-            f"--max-cost needs the price of '{model}', which the table lacks: give --prices, or --max-calls"
-        )
-    if packaged:
-        say(f"prices as of {table.as_of}; --prices takes newer ones")
 
 
 def _read(file: Path, suite: SuiteChoice, subset: str | None, on_error: OnError) -> list[Completion]:
@@ -187,62 +158,6 @@ def _verdicts(completions: list[Completion]) -> list[Verdict]:
     from refusal_clf.classifier import RefusalClassifier
 
     return RefusalClassifier.load().predict(completions)
-
-
-def _ask(endpoint: Endpoint, questions: dict[int, Question], plan: Plan) -> Outcome:
-    from refusal_clf.judge.session import run_judge
-
-    total = len({question.key for question in questions.values()})
-    with ExitStack() as bars:
-        try:
-            return run_judge(
-                endpoint,
-                list(questions.values()),
-                plan,
-                started=lambda done: bars.enter_context(progress("judging", total, done)),
-                say=say,
-            )
-        except KeyboardInterrupt:
-            say(f"interrupted; every answer is in {plan.store}, and the same command goes on")
-            raise
-
-
-def _facts(rows: int, design: Design, asked: list[str], outcome: Outcome, plan: Plan) -> dict[str, Any]:
-    counts = Counter(outcome.labels[key] for key in asked if key in outcome.labels)
-    spent = outcome.spent
-    return {
-        "rows": rows,
-        "chosen": len(design.drawn),
-        "strategy": design.strategy,
-        "labelled": counts.total(),
-        "labels": {name: counts[name] for name in plan.labels},
-        "unscored": sum(key in outcome.unscored for key in asked),
-        "failed": sum(key in outcome.failed for key in asked),
-        "not_reached": len(design.drawn) - len(asked),
-        "calls": spent.calls,
-        "calls_lost": spent.lost,
-        "answers_of_this_run": outcome.answers,
-        "prompt_tokens": spent.prompt_tokens,
-        "completion_tokens": spent.completion_tokens,
-        "cost_usd": None if plan.price is None else round(spent.cost, 6),
-    }
-
-
-def _tell(outcome: Outcome, not_reached: int, out: Path, max_tokens: int) -> None:
-    """Say on standard error what a reader of the labels must know."""
-    if not_reached:
-        say(
-            f"stopped at the limit: {not_reached:,} rows were not reached; what was judged is a random part of the rest"
-        )
-    if outcome.unscored:
-        say(f"{len(outcome.unscored):,} rows are unscored: the judge answered them without a label")
-    if outcome.cut:
-        say(f"the answers to {outcome.cut:,} of them were cut at --max-tokens {max_tokens}: give more")
-    if outcome.failed:
-        say(f"{len(outcome.failed):,} rows got no answer; the same command asks for them again:")
-        for reason, count in Counter(outcome.failed.values()).most_common(_FAILURES_SHOWN):
-            say(f"  {count:,} × {reason}")
-    say(f"wrote {out}")
 
 
 def _print(facts: dict[str, Any], output_format: str) -> None:

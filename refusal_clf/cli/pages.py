@@ -61,15 +61,12 @@ class ScorePage:
 
 
 def write_calibration_page(
-    out: Path,
-    file: Path,
-    document: dict[str, Any],
-    scored: Sequence[Scored],
-    labels: Mapping[int, Label],
-    target: Target,
+    out: Path, title: str, document: dict[str, Any], scored: Sequence[Scored], labels: Mapping[int, Label]
 ) -> Path:
-    """Write the page of `calibrate` and return its path."""
+    """Write the page of `calibrate` and return its path; `title` names the completions."""
     from refusal_clf.report.pages.calibration import calibration_page
+
+    target: Target = document["target"]
 
     def entries() -> Iterator[Entry]:
         for at, one in enumerate(scored):
@@ -79,7 +76,7 @@ def write_calibration_page(
             yield Entry(item, label, None if label is None else label == _said(one.verdict, target))
 
     items = listing(entries(), judge=document["judge"])
-    return write_page(out, calibration_page(f"{file.name} against {document['judge']}", document, items))
+    return write_page(out, calibration_page(f"{title} against {document['judge']}", document, items))
 
 
 def write_check_page(

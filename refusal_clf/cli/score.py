@@ -7,11 +7,10 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from hashlib import blake2b
-from itertools import chain, islice
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -22,26 +21,27 @@ from refusal_clf.cli.choices import (
     OnError,
     Subset,
     Suite,
-    SuiteChoice,
     Threads,
     Tier,
     TierChoice,
     metadata_of,
 )
 from refusal_clf.cli.choices import Report as ReportChoice
+from refusal_clf.cli.hybrid import FOLDER, ask_judge, options_of
 from refusal_clf.cli.inputs import expand
+from refusal_clf.cli.judging import MAX_TOKENS, OPENAI
 from refusal_clf.cli.progress import say
+from refusal_clf.cli.source import STDIN_PATH, Source, Survey, read_once, survey_of
 from refusal_clf.records import Completion, InputError, Verdict
 
 if TYPE_CHECKING:
     from refusal_clf.classifier import RefusalClassifier
+    from refusal_clf.cli.hybrid import Hybrid
+    from refusal_clf.cli.judging import Judge
     from refusal_clf.cli.pages import ScorePage
-    from refusal_clf.formats import SkippedRow
     from refusal_clf.scoring import GroupCounter
-    from refusal_clf.suites import SuiteMetadata
     from refusal_clf.summary import Report
 
-_STDIN: Final = Path("-")
 _BATCH: Final = 512
 """Verdicts counted and written together."""
 _SKIPPED_SHOWN: Final = 5
@@ -50,41 +50,6 @@ _SKIPPED_SHOWN: Final = 5
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
     app.command("score")(_score)
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """The input of a run; rows that cannot be used are collected in `skipped` when `on_error` is "skip"."""
-
-    files: tuple[Path, ...]
-    suite: SuiteChoice
-    subset: str | None
-    on_error: OnError
-    metadata: SuiteMetadata | None
-    skipped: list[SkippedRow] = field(default_factory=list)
-
-    def read(self) -> Iterator[Completion]:
-        from refusal_clf.reading import read_completions
-
-        self.skipped.clear()
-        # Called for every file before the first is read: the call itself finds files that are missing.
-        parts = [
-            read_completions(
-                file,
-                suite=self.suite,
-                subset=self.subset,
-                on_error=self.on_error,
-                skipped=self._skip(file),
-                metadata=self.metadata,
-            )
-            for file in self.files
-        ]
-        yield from chain.from_iterable(parts)
-
-    def _skip(self, file: Path) -> Callable[[SkippedRow], None]:
-        if len(self.files) == 1:
-            return self.skipped.append
-        return lambda row: self.skipped.append(replace(row, reason=f"{file}: {row.reason}"))
 
 
 def _score(
@@ -115,6 +80,32 @@ def _score(
         Path | None,
         typer.Option(metavar="DIR", help="Results of an earlier `score`, shown beside these in the report."),
     ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Have an LLM judge answer where the verdict is doubtful, such as gpt-4o."),
+    ] = None,
+    judge_budget: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="With --judge: the calls that may be made.")
+    ] = None,
+    judge_base_url: Annotated[
+        str, typer.Option(metavar="URL", help="An OpenAI-compatible endpoint, as that of `judge`.")
+    ] = OPENAI,
+    judge_api_key_env: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The variable with the key. (default: OPENAI_API_KEY for OpenAI and Azure)"),
+    ] = None,
+    judge_rubric: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Rubric texts, such as CoCoNot's own. (default: packaged)")
+    ] = None,
+    judge_max_cost: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="Stop before a call could exceed it.")
+    ] = None,
+    judge_prices: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Price table (JSON). (default: packaged)")
+    ] = None,
+    judge_max_tokens: Annotated[
+        int, typer.Option(min=16, metavar="N", help="The longest answer; reasoning models need more.")
+    ] = MAX_TOKENS,
 ) -> None:
     """Score completions: compliance and refusal rates for each category, with 95 % intervals.
 
@@ -124,38 +115,73 @@ def _score(
 
     Of a folder, the files directly in it are read whose names end like completions and begin with neither a dot nor
     an underscore.
+
+    With --judge, doubtful completions are drawn for an LLM judge more often than sure ones; its verdicts take the place
+    of the classifier's (tier `judge`), and what is printed are the rates that it would find in the whole file.
     """
     files = expand(files)
-    _check_options(files, out, resume=resume, overwrite=overwrite)
-    page = _page(files, out, report_format, baseline)
-    source = _Source(tuple(files), suite, subset, on_error, metadata_of(suite))
+    wanted = options_of(
+        judge,
+        judge_budget,
+        judge_base_url,
+        judge_api_key_env,
+        judge_rubric,
+        judge_max_cost,
+        judge_prices,
+        judge_max_tokens,
+    )
+    _check_options(files, out, resume=resume, overwrite=overwrite, judge=wanted is not None)
+    page = _page(files, out, report_format, baseline, judge=wanted is not None)
+    source = Source(tuple(files), suite, subset, on_error, metadata_of(suite))
     # A first pass finds every unusable row before anything is loaded or written; a pipe has but one pass.
-    survey = None if any(map(_read_once, files)) else _survey(source)
+    survey = None if any(map(read_once, files)) else survey_of(source)
+    asked = None if wanted is None or out is None or survey is None else wanted.judge(out, survey.form())
 
     from refusal_clf.classifier import RefusalClassifier
 
     clf = RefusalClassifier.load(model, threads=threads)
     if out is None:
-        report = _run(source, clf, tier, survey)
+        result = _Result(_run(source, clf, tier, survey))
     else:
         with _claimed(out):
-            report = _run_into(out, source, clf, tier, survey, resume=resume, overwrite=overwrite, page=page)
+            result = _run_into(
+                out, source, clf, tier, survey, resume=resume, overwrite=overwrite, page=page, judge=asked
+            )
     _tell_skipped(source, out)
-    _print(report, output_format, details=details)
+    _print(result, output_format, details=details)
 
 
-def _check_options(files: list[Path], out: Path | None, *, resume: bool, overwrite: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What a run found, and what a judge added to it."""
+
+    report: Report
+    hybrid: Hybrid | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return `summary.json`."""
+        document = self.report.to_dict()
+        return document if self.hybrid is None else {**document, "judge": self.hybrid.summary()}
+
+
+def _check_options(files: list[Path], out: Path | None, *, resume: bool, overwrite: bool, judge: bool) -> None:
+    if judge and out is None:
+        raise InputError("--judge needs --out, where its answers are kept")
+    if judge and any(map(read_once, files)):
+        raise InputError("--judge needs files: a pipe cannot be read again for what the judge is shown")
     if out is None and (resume or overwrite):
         raise InputError(f"{'--resume' if resume else '--overwrite'} needs --out")
     if resume and overwrite:
         raise InputError("--overwrite and --resume exclude each other")
-    if resume and any(map(_read_once, files)):
+    if resume and any(map(read_once, files)):
         raise InputError("--resume needs files: a pipe cannot be compared with what was scored before")
-    if _STDIN in files and sys.stdin.isatty():
+    if STDIN_PATH in files and sys.stdin.isatty():
         say("reading JSON lines from the terminal; Ctrl-D ends them")
 
 
-def _page(files: list[Path], out: Path | None, wanted: str | None, baseline: Path | None) -> ScorePage | None:
+def _page(
+    files: list[Path], out: Path | None, wanted: str | None, baseline: Path | None, *, judge: bool
+) -> ScorePage | None:
     from refusal_clf.cli.pages import ScorePage
 
     if wanted is None:
@@ -164,31 +190,13 @@ def _page(files: list[Path], out: Path | None, wanted: str | None, baseline: Pat
         return None
     if out is None:
         raise InputError("--report needs --out")
+    if judge and baseline is not None:
+        raise InputError("--baseline has no place in the report of --judge")
     title = files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
-    return ScorePage.beside("standard input" if files == [_STDIN] else title, baseline)
+    return ScorePage.beside("standard input" if files == [STDIN_PATH] else title, baseline)
 
 
-def _read_once(file: Path) -> bool:
-    """Say whether a file cannot be read twice: standard input, a named pipe, the shell's <(...)."""
-    return file == _STDIN or (file.exists() and not file.is_file() and not file.is_dir())
-
-
-@dataclass(frozen=True, slots=True)
-class _Survey:
-    """The number of usable rows and a digest of all that decides their verdicts."""
-
-    n: int
-    digest: str
-
-
-def _survey(source: _Source) -> _Survey:
-    n, digest = 0, blake2b(digest_size=16)
-    for n, completion in enumerate(source.read(), start=1):  # noqa: B007
-        digest.update(repr(completion).encode("utf-8", "replace"))
-    return _Survey(n, digest.hexdigest())
-
-
-def _run(source: _Source, clf: RefusalClassifier, tier: TierChoice, survey: _Survey | None) -> Report:
+def _run(source: Source, clf: RefusalClassifier, tier: TierChoice, survey: Survey | None) -> Report:
     from refusal_clf.scoring import GroupCounter
 
     counter = GroupCounter()
@@ -213,36 +221,40 @@ def _claimed(out: Path) -> Iterator[None]:
 
 def _run_into(
     out: Path,
-    source: _Source,
+    source: Source,
     clf: RefusalClassifier,
     tier: TierChoice,
-    survey: _Survey | None,
+    survey: Survey | None,
     *,
     resume: bool,
     overwrite: bool,
     page: ScorePage | None,
-) -> Report:
+    judge: Judge | None,
+) -> _Result:
     from refusal_clf import writing
-    from refusal_clf.scoring import GroupCounter, coconot_rows
+    from refusal_clf.scoring import GroupCounter
 
-    identity = {
+    identity: dict[str, Any] = {
         "files": [file.name for file in source.files],
         "input": survey.digest if survey else None,
         "model": clf.sha256,
         "tier": tier,
     }
-    run = writing.open_run_dir(out, overwrite=overwrite, resume=resume, run=identity)
+    if judge is not None:
+        identity["judge"] = judge.identity()
+    done = writing.open_run_dir(out, overwrite=overwrite, resume=resume, run=identity).done
+    if judge is not None and any(verdict.tier == "judge" for verdict in _written(out, done)):
+        done = 0  # what the judge replaced is scored again, and its answers are read from the store
     counter = GroupCounter()
-    keep = None if page is None else page.add
-    if run.done:
-        for completion, verdict in zip(source.read(), writing.read_verdicts(out), strict=False):
-            counter.add(verdict)
-            if keep is not None:
-                keep(completion, verdict)
+    keep = None if page is None or judge is not None else page.add
+    for completion, verdict in zip(source.read() if done else (), _written(out, done), strict=False):
+        counter.add(verdict)
+        if keep is not None:
+            keep(completion, verdict)
     try:
-        with writing.VerdictWriter(out, resume=resume) as writer:
+        with writing.VerdictWriter(out, resume=done > 0) as writer:
             total = survey.n if survey else None
-            _judge(source, clf, tier, counter, total=total, done=run.done, write=writer.write, keep=keep)
+            _judge(source, clf, tier, counter, total=total, done=done, write=writer.write, keep=keep)
     except InputError:
         # A pipe turned out unusable on the way: what came before it is no result.
         if not resume:
@@ -252,8 +264,40 @@ def _run_into(
     except KeyboardInterrupt:
         say(f"interrupted; the same command with --resume goes on from {out}")
         raise
+    hybrid = None
+    if judge is not None:
+        hybrid = ask_judge(judge, out, source.read, list(_written(out, 1)), clf, keep_texts=page is not None)
+        writing.write_jsonl(out / writing.VERDICTS_FILE, (verdict.to_dict() for verdict in hybrid.verdicts()))
+        counter = GroupCounter()
+        for verdict in hybrid.verdicts():
+            counter.add(verdict)
     report = replace(counter.report(clf.name, clf.sha256), n_skipped=len(source.skipped))
-    writing.write_summary(out, report.to_dict())
+    result = _Result(report if hybrid is None else hybrid.corrected(report), hybrid)
+    _write_results(out, source, clf, tier, counter, result, page)
+    return result
+
+
+def _written(out: Path, done: int) -> Iterator[Verdict]:
+    """Yield the verdicts that a results folder holds; none if none is `done`."""
+    from refusal_clf.writing import read_verdicts
+
+    return read_verdicts(out) if done else iter(())
+
+
+def _write_results(
+    out: Path,
+    source: Source,
+    clf: RefusalClassifier,
+    tier: TierChoice,
+    counter: GroupCounter,
+    result: _Result,
+    page: ScorePage | None,
+) -> None:
+    """Write everything that is made of the verdicts."""
+    from refusal_clf import writing
+    from refusal_clf.scoring import coconot_rows
+
+    writing.write_summary(out, result.document())
     written = [writing.VERDICTS_FILE, writing.SUMMARY_FILE]
     if rows := coconot_rows(counter):
         writing.write_coconot_tsv(out / writing.COCONOT_FILE, rows)
@@ -261,14 +305,21 @@ def _run_into(
     if source.skipped:
         writing.write_skipped(out, source.skipped)
         written.append(writing.SKIPPED_FILE)
-    if page is not None:
-        written.append(page.write(out, report, clf, tier).name)
+    if page is not None and result.hybrid is not None:
+        from refusal_clf.cli.pages import write_calibration_page
+
+        hybrid = result.hybrid
+        name = page.title
+        written.append(write_calibration_page(out, name, hybrid.document, hybrid.scored, hybrid.labels).name)
+    elif page is not None:
+        written.append(page.write(out, result.report, clf, tier).name)
+    if result.hybrid is not None:
+        written.append(f"{FOLDER}/")
     say(f"wrote {', '.join(written)} in {out}")
-    return report
 
 
 def _judge(
-    source: _Source,
+    source: Source,
     clf: RefusalClassifier,
     tier: TierChoice,
     counter: GroupCounter,
@@ -302,7 +353,7 @@ def _judge(
             advance(len(batch))
 
 
-def _tell_skipped(source: _Source, out: Path | None) -> None:
+def _tell_skipped(source: Source, out: Path | None) -> None:
     from refusal_clf.report.escaping import printable
 
     if not source.skipped:
@@ -314,14 +365,15 @@ def _tell_skipped(source: _Source, out: Path | None) -> None:
             say(f"  line {row.line}: {printable(row.reason, limit=200)}")
 
 
-def _print(report: Report, output_format: str, *, details: bool) -> None:
+def _print(result: _Result, output_format: str, *, details: bool) -> None:
+    notes = () if result.hybrid is None else tuple(result.hybrid.sentences())
     if output_format == "json":
-        typer.echo(json.dumps(report.to_dict(), indent=2))
+        typer.echo(json.dumps(result.document(), indent=2))
     elif output_format == "markdown":
         from refusal_clf.report.markdown import markdown
 
-        typer.echo(markdown(report, details=details), nl=False)
+        typer.echo(markdown(result.report, details=details, notes=notes), nl=False)
     else:
         from refusal_clf.report.terminal import print_report
 
-        print_report(report, details=details)
+        print_report(result.report, details=details, notes=notes)

@@ -52,7 +52,10 @@ def read_scored(
 
     if file.is_dir() or (str(file) != STDIN and _holds_verdicts(file)):
         refuse_typed(context, file)
-        return [Scored(verdict) for verdict in read_verdicts(file)], None
+        scored = [Scored(verdict) for verdict in read_verdicts(file)]
+        if any(one.verdict.tier == "judge" for one in scored):
+            raise InputError("holds verdicts of a judge, not the classifier's alone: give the completions", file=file)
+        return scored, None
     from refusal_clf.classifier import RefusalClassifier
     from refusal_clf.reading import read_completions
 

@@ -95,13 +95,15 @@ class Endpoint:
         return f"{url.scheme}://{url.netloc}{url.path}"
 
 
-def key_from(variable: str | None, base_url: str) -> str:
+def key_from(variable: str | None, base_url: str, prefix: str = "--") -> str:
     """Return the key that an environment variable holds; a server on this machine needs none.
 
     Parameters
     ----------
     variable
         None for OPENAI_API_KEY, which only OpenAI and Azure are sent unasked.
+    prefix
+        What the names of the options begin with, for the message.
 
     Raises
     ------
@@ -114,15 +116,15 @@ def key_from(variable: str | None, base_url: str) -> str:
         if local:
             return ""
         if not _is_openai(base_url):
-            raise InputError(f"name the environment variable with the key for {url.hostname} with --api-key-env")
+            raise InputError(f"name the environment variable with the key for {url.hostname} with {prefix}api-key-env")
         variable = _OPENAI_KEY
     key = os.environ.get(variable, "").strip()
     if not key:
         if local:
             return ""
-        raise InputError(f"no key: set the environment variable {variable}, or name another with --api-key-env")
+        raise InputError(f"no key: set the environment variable {variable}, or name another with {prefix}api-key-env")
     if url.scheme == "http" and not local:
-        raise InputError("the key would be sent unencrypted: give --base-url as https://")
+        raise InputError(f"the key would be sent unencrypted: give {prefix}base-url as https://")
     if not re.fullmatch(r"[\x21-\x7e]+", key):
         raise InputError(f"the key in {variable} holds a space or a character that no key holds")
     return key

@@ -153,7 +153,7 @@ class Store:
                 tokens_out += completion or 0
                 cost += usd
                 lost += state == "lost"
-                unpriced += usd == 0
+                unpriced += usd == 0 and (prompt, completion) != (0, 0)
         return Spent(calls, tokens_in, tokens_out, cost, lost, unpriced)
 
     def begin(self, call: Call, batch: str | None = None) -> int:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from refusal_clf.report.escaping import markdown_cell
 from refusal_clf.report.layout import Panel, Row, panels, totals, warnings
 from refusal_clf.summary import Report
 
 
-def markdown(report: Report, *, details: bool = False) -> str:
-    """Return the tables, the totals line and the warnings as GitHub-flavoured Markdown, ending in a line break."""
+def markdown(report: Report, *, details: bool = False, notes: Sequence[str] = ()) -> str:
+    """Return the tables, the totals line and the warnings as GitHub-flavoured Markdown, ending in a line break.
+
+    `notes` are what else is to be said of the rates.
+    """
     blocks = [_table(panel) for panel in panels(report, details=details)]
-    blocks.append(markdown_cell(totals(report), limit=400))
-    if notes := warnings(report):
-        blocks.append("\n".join(f"- Note: {note}" for note in notes))
+    blocks += [markdown_cell(line, limit=400) for line in (totals(report), *notes)]
+    if found := warnings(report):
+        blocks.append("\n".join(f"- Note: {note}" for note in found))
     return "\n\n".join(blocks) + "\n"
 
 

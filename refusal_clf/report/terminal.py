@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Final, TextIO
 
 from rich import box
@@ -21,7 +22,9 @@ PIPED_WIDTH: Final = 120
 _STYLES: Final = {"category": "bold", "subcategory": "", "total": "bold", "macro": ""}
 
 
-def print_report(report: Report, *, details: bool = False, file: TextIO | None = None) -> None:
+def print_report(
+    report: Report, *, details: bool = False, notes: Sequence[str] = (), file: TextIO | None = None
+) -> None:
     """Print the tables, the totals line and the warnings.
 
     Bars and terminal sequences appear only if `file` is a terminal (and colour never under NO_COLOR).
@@ -30,6 +33,8 @@ def print_report(report: Report, *, details: bool = False, file: TextIO | None =
     ----------
     details
         Whether subcategories are listed under their categories.
+    notes
+        What else is to be said of the rates, a sentence each.
     file
         Default: standard output.
     """
@@ -37,7 +42,8 @@ def print_report(report: Report, *, details: bool = False, file: TextIO | None =
     for panel in panels(report, details=details):
         console.print(_table(panel, bars=draws_bars(file or sys.stdout)))
         console.print()
-    console.print(Text(printable(totals(report), limit=400)), soft_wrap=True)
+    for line in (totals(report), *notes):
+        console.print(Text(printable(line, limit=400)), soft_wrap=True)
     for note in warnings(report):
         console.print(Text(f"! {note}", style="yellow"), soft_wrap=True)
 
