@@ -20,6 +20,7 @@ from refusal_clf.runtime.blend import answers
 from refusal_clf.runtime.encoder import EncoderTier, Pending, available_processors
 from refusal_clf.runtime.graph_file import check_graph
 from refusal_clf.runtime.lexical import LexicalModel, load_lexical
+from refusal_clf.runtime.memory import give_back
 from refusal_clf.runtime.tokens import encode
 from refusal_clf.text import Prepared, prepare
 
@@ -35,6 +36,8 @@ REMEMBERED: Final = 4_096
 """Different texts whose answers a stream keeps, in case they come again: about 2 MB."""
 
 _AHEAD: Final = 1
+_TIDY_AFTER: Final = 4
+"""Chunks after which free memory is given back to the system."""
 
 _OFF_GROUND: Final = frozenset({"non_english", "code_only", "gibberish", "obfuscated", "grader_injection"})
 """Flags of responses that the model was not made to read: however sure it seems, it is not to be trusted."""
@@ -145,6 +148,7 @@ class RefusalClassifier:
         recent = _Recent()
         begun: deque[_Chunk] = deque()
         failure: Exception | None = None
+        finished = 0
         try:
             while True:
                 try:
@@ -156,6 +160,9 @@ class RefusalClassifier:
                 begun.append(self._begin(chunk, tier, recent))
                 if len(begun) > _AHEAD:
                     yield from self._finish(begun.popleft())
+                    finished += 1
+                    if finished % _TIDY_AFTER == 0:
+                        give_back()
             while begun:
                 yield from self._finish(begun.popleft())
         finally:
