@@ -24,6 +24,7 @@ from refusal_clf.cli.choices import (
     Threads,
     Tier,
     TierChoice,
+    UnusableRows,
     metadata_of,
 )
 from refusal_clf.cli.choices import Report as ReportChoice
@@ -71,7 +72,7 @@ def _score(
     threads: Threads = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results in --out.")] = False,
-    on_error: Annotated[OnError, typer.Option(help="What to do with a row that cannot be used.")] = "fail",
+    on_error: UnusableRows = "fail",
     details: Annotated[
         bool, typer.Option("--details/--no-details", help="List subcategories under their categories.")
     ] = False,
