@@ -16,9 +16,9 @@ import typer
 
 from refusal_clf.cli.bar import progress
 from refusal_clf.cli.choices import (
+    ApiKeyEnv,
     Format,
     Model,
-    OnError,
     Subset,
     Suite,
     Threads,
@@ -91,10 +91,7 @@ def _score(
     judge_base_url: Annotated[
         str, typer.Option(metavar="URL", help="An OpenAI-compatible endpoint, as that of `judge`.")
     ] = OPENAI,
-    judge_api_key_env: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The variable with the key. (default: OPENAI_API_KEY for OpenAI and Azure)"),
-    ] = None,
+    judge_api_key_env: ApiKeyEnv = None,
     judge_rubric: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Rubric texts, such as CoCoNot's own. (default: packaged)")
     ] = None,
