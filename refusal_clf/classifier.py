@@ -215,13 +215,8 @@ class RefusalClassifier:
             flags.append("truncated_input")
         if verdict.max() < self.config.verdict.uncertain_below or not _OFF_GROUND.isdisjoint(flags):
             flags.append("uncertain")
-        return Verdict(
-            id=completion.id,
-            suite=completion.suite,
-            subset=completion.subset,
-            category=completion.category,
-            subcategory=completion.subcategory,
-            model=completion.model,
+        return Verdict.of(
+            completion,
             verdict=VERDICTS[int(verdict.argmax())],
             p_noncompliance=round(float(verdict[_NONCOMPLIANCE]), 4),
             refusal=REFUSAL_CLASSES[int(answers(refusal[None], REFUSAL_CLASSES)[0])],
@@ -384,17 +379,6 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def _empty(completion: Completion, text: Prepared) -> Verdict:
-    return Verdict(
-        id=completion.id,
-        suite=completion.suite,
-        subset=completion.subset,
-        category=completion.category,
-        subcategory=completion.subcategory,
-        model=completion.model,
-        verdict="neither",
-        p_noncompliance=None,
-        refusal=None,
-        p_refusal=None,
-        tier="rule",
-        flags=text.flags,
+    return Verdict.of(
+        completion, "neither", p_noncompliance=None, refusal=None, p_refusal=None, tier="rule", flags=text.flags
     )

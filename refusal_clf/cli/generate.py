@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from refusal_clf.cli.bar import progress
+from refusal_clf.cli.choices import ApiKeyEnv, Concurrency, Timeout
 from refusal_clf.cli.extras import need
 from refusal_clf.cli.progress import say
 from refusal_clf.records import Completion, InputError
@@ -38,20 +39,15 @@ def _generate(
         str | None,
         typer.Option(metavar="URL", help="An OpenAI-compatible endpoint: vLLM, llama.cpp, …; without it, DIR is run."),
     ] = None,
-    api_key_env: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The variable with the key. (default: OPENAI_API_KEY for OpenAI and Azure)"),
-    ] = None,
+    api_key_env: ApiKeyEnv = None,
     system: Annotated[Path | None, typer.Option(metavar="FILE", help="A system message, from a text file.")] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="So many prompts, each subcategory in its proportion.")
     ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="The longest answer.")] = 512,
     temperature: Annotated[float, typer.Option(min=0, max=2, help="Of an endpoint; 0: the likeliest answer.")] = 0.0,
-    concurrency: Annotated[
-        int, typer.Option(min=1, max=256, metavar="N", help="Requests in flight at an endpoint.")
-    ] = 8,
-    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long an answer may take.")] = 120.0,
+    concurrency: Concurrency = 8,
+    timeout: Timeout = 120.0,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Prompts that DIR answers together.")] = 8,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what an earlier run left in OUT.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
