@@ -1,12 +1,14 @@
-"""Fuzz every reader, the preparation of text and the loaders, guided by coverage, and keep what was found.
+"""Fuzz readers, the preparation of text, loaders and writers, guided by coverage, and keep what was found.
 
     pip install atheris
-    python benchmarks/fuzz.py [--minutes 60] [--targets csv text ...] [--rounds 4]
+    python benchmarks/fuzz.py [--minutes 60] [--targets csv text ...] [--rounds 4] [--add]
 
 Each target of tests/fuzz_targets.py gets its share of the time in every round, in a process of its own, from the seeds
 of tests/fuzz_corpus/ and what earlier rounds found (runs/fuzz/). A finding is an exception other than InputError, a
 failed assertion, an input that takes more than ten seconds or 2 GB; its bytes are kept under runs/fuzz/TARGET-findings.
-Prints a table and adds the run's figures to benchmarks/results/fuzz.json after each round.
+Prints a table and stores the run's figures in benchmarks/results/fuzz.json after each round; with --add, those of
+earlier runs are kept and added up. `processor_seconds` are what the targets used, `seconds` what passed: on a busy
+machine, at low priority, that is more.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -38,12 +41,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60, help="of all targets and rounds together")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), choices=list(TARGETS))
+    parser.add_argument("--add", action="store_true", help="to the figures of earlier runs")
     options = parser.parse_args()
     share = max(2, round(options.minutes * 60 / options.rounds / len(options.targets)))
-    totals: dict[str, dict[str, Any]] = {name: {"runs": 0, "seconds": 0, "findings": []} for name in options.targets}
+    totals: dict[str, dict[str, Any]] = {}
+    if options.add and RESULTS.exists():
+        totals = json.loads(RESULTS.read_text(encoding="utf-8"))["targets"]
     for _ in range(options.rounds):
         for name in options.targets:
-            _add(totals[name], _round(name, share))
+            _add(totals.setdefault(name, {"runs": 0, "seconds": 0, "findings": []}), _round(name, share))
         document = {"machine": describe(), "targets": totals}
         RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     print("| target | inputs | seconds | corpus | findings |\n| --- | ---: | ---: | ---: | ---: |")
@@ -53,11 +59,13 @@ def main() -> None:
 
 def _round(name: str, seconds: int) -> dict[str, Any]:
     """Fuzz one target in a process of its own, again after each finding until its time is over."""
+    from fuzz_targets import DEFAULT_LONGEST, LONGEST
+
     corpus, findings = WORK / name, WORK / f"{name}-findings"
     for folder in (corpus, findings):
         folder.mkdir(parents=True, exist_ok=True)
     seeds = SEEDS / name
-    end = time.monotonic() + seconds
+    end, used = time.monotonic() + seconds, _processor_seconds()
     found: dict[str, Any] = {"runs": 0, "seconds": 0, "findings": []}
     while (left := round(end - time.monotonic())) > 0:
         started = time.monotonic()
@@ -69,7 +77,7 @@ def _round(name: str, seconds: int) -> dict[str, Any]:
                     f"-max_total_time={left}",
                     "-timeout=10",
                     "-rss_limit_mb=2048",
-                    "-max_len=20000",
+                    f"-max_len={LONGEST.get(name, DEFAULT_LONGEST)}",
                     "-print_final_stats=1",
                 ),
                 f"-artifact_prefix={findings}/",
@@ -90,13 +98,21 @@ def _round(name: str, seconds: int) -> dict[str, Any]:
         print(f"{name}: {found['findings'][-1]}", flush=True)
         if len(found["findings"]) >= 5:
             break
+    found["processor_seconds"] = round(_processor_seconds() - used)
     found["corpus"] = sum(1 for _ in corpus.iterdir())
     return found
+
+
+def _processor_seconds() -> float:
+    """Return what all processes of the targets used so far."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime
 
 
 def _add(total: dict[str, Any], found: dict[str, Any]) -> None:
     total["runs"] += found["runs"]
     total["seconds"] += found["seconds"]
+    total["processor_seconds"] = total.get("processor_seconds", 0) + found["processor_seconds"]
     total["findings"] += found["findings"]
     total["corpus"] = found["corpus"]
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-with atheris.instrument_imports(include=["refusal_clf", "fuzz_targets"]):
+with atheris.instrument_imports(
+    include=["refusal_clf", "fuzz_targets", "fuzz_writers", "fuzz_reports", "fuzz_commands"]
+):
     import fuzz_targets
 
 
