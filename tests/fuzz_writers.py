@@ -179,7 +179,8 @@ def _markdown(data: bytes) -> None:
     for text, other in zip(_documents(hostile), _documents(plain), strict=True):
         lines, expected = text.split("\n"), other.split("\n")
         assert len(lines) == len(expected)
-        assert [_bars(line) for line in lines] == [_bars(line) for line in expected]
+        # Tables are in the order of their names, which is another one with other names.
+        assert sorted(map(_bars, lines)) == sorted(map(_bars, expected))
         assert not re.search(r"(?<!\\)[<\[`]", re.sub(r"\\\\|\[[-+\d., ]+\]|`refusal-clf data pull coconot`", "", text))
         assert text.replace("\n", "").replace("\u200b", "").isprintable() or "\xa0" in text
         assert not _OBEYED.search(text)
