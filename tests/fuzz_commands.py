@@ -1,4 +1,4 @@
-"""What is fuzzed of the files of single commands: results of a judge's batch, labels of a check, settings, half runs."""
+"""What is fuzzed of single commands' files: results of a judge's batch, labels of a check, settings, half runs."""
 
 from __future__ import annotations
 
