@@ -262,6 +262,8 @@ def check_same_run(path: Path, identity: Mapping[str, Any], out: Path) -> None:
     """Raise `InputError` if the run that `path` describes is not the same; `out` is what cannot be resumed then."""
     try:
         earlier = parse_json(path.read_text(encoding="utf-8"))
+        if not isinstance(earlier, dict):
+            raise ValueError("no JSON object")
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be resumed: {path.name} is missing or damaged; give --overwrite", file=out) from error
     changed = [key for key in {**earlier, **identity} if earlier.get(key) != identity.get(key)]
