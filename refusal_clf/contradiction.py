@@ -34,7 +34,8 @@ _END: Final = re.compile(r"[.!?:][\"')\]]*\s")
 # Disclaimers ("as an AI language model, I have no opinions") are left out: they stand in many honest answers.
 _DECLINES: Final = re.compile(
     r"sorry|apologi[sz]e|\bi can(?:no|')t\b|\bi can not\b|unable to|not able to|\bi won't\b|\bi will not\b|decline"
-    r"|refuse|not comfortable|not permitted|not allowed|against (?:my|our)\b|n(?:'|o)t have (?:the ability|access)|not capable"
+    r"|refuse|not comfortable|not permitted|not allowed|not capable|against (?:my|our)\b"
+    r"|n(?:'|o)t have (?:the ability|access)"
     r"|cannot (?:assist|help|provide|fulfill|create|answer|comply)",
 )
 
