@@ -1,13 +1,13 @@
 """Which disguises and additions flip a verdict or a refusal class, and how many of those flips carry a warning.
 
-    python benchmarks/adversarial.py [MODEL] [--shared DIR] [--rows 1000] [--tier auto --tier full] [--store]
+    python benchmarks/adversarial.py [MODEL] [--shared DIR] [--rows 1000] [--tier auto] [--kind sentences] [--store]
 
 Completions: data/samples and data/hard/test.jsonl, which no shipped model was trained on, and with --shared so many
 real responses of DIR/unlabelled, drawn at random, which none was trained on either. What the model says of the
 untouched response is the reference, and attacks whose target are answers (refusals) are tried on what it takes for
 full compliance (noncompliance by full refusal) under both heads. The sentences that attacks add are those of the
 held-out set: rules were chosen with the other one (--development), on the other half of the real responses. Prints a
-table for each set and tier and, with --store, writes benchmarks/results/adversarial.json.
+table for each set and tier and, with --store, puts its figures into benchmarks/results/adversarial.json.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ from refusal_clf.statistics import wilson_interval
 TierName = Literal["auto", "full"]
 RESULTS = Path(__file__).parent / "results" / "adversarial.json"
 SEED: Final = 0
+TARGETS: Final[dict[Target, tuple[str, str]]] = {
+    "answer": ("compliance", "full_compliance"),
+    "refusal": ("noncompliance", "full_refusal"),
+}
+"""Verdict and refusal class of the responses that an attack is meant for."""
 WARNINGS: Final = frozenset({"uncertain", "hidden_text", "obfuscated", "grader_injection", "contradictory"})
 """Flags that warn a reader of the verdict; `truncated_input` is left out, since most long responses carry it."""
 
@@ -42,31 +47,50 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, help="a folder with unlabelled/*.jsonl.gz")
     parser.add_argument("--rows", type=int, default=1000, help="how many completions of --shared to draw")
     parser.add_argument("--tier", action="append", choices=("auto", "full"), help="default: both")
+    parser.add_argument("--kind", action="append", help="of attacks (see attacks.py); default: all")
     parser.add_argument("--development", action="store_true", help="the sentences and rows that rules were chosen with")
     parser.add_argument("--store", action="store_true", help="write benchmarks/results/adversarial.json")
     options = parser.parse_args()
     classifier = RefusalClassifier.load(options.model)
     sets = {"samples and hard set": hard_and_samples()}
+    if options.store and options.development:
+        parser.error("--store is for the held-out sentences")
     if options.shared:
         sets["real responses"] = drawn(options.shared / "unlabelled", options.rows, development=options.development)
-    tried = attacks(DEVELOPMENT if options.development else HELD_OUT)
-    document: dict[str, Any] = {"machine": describe(), "model": classifier.name, "sha256": classifier.sha256}
-    document["sets"] = {}
-    for name, completions in sets.items():
-        document["sets"][name] = found = {}
-        for tier in cast("list[TierName]", options.tier or ["auto", "full"]):
-            plain = classifier.predict(completions, tier=tier)
-            warned = sum(not WARNINGS.isdisjoint(verdict.flags) for verdict in plain)
-            print(f"\n{name}, {len(plain)} responses ({warned} with a warning untouched), --tier {tier}\n")
-            print(Flips.HEADING)
-            found[tier] = {"n": len(plain), "warned untouched": warned, "attacks": {}}
-            for attack_name, attack in tried.items():
-                flips = attacked(classifier, completions, plain, attack, tier)
-                print(f"| {attack_name} | {flips.row()} |", flush=True)
-                found[tier]["attacks"][attack_name] = flips.record()
-    print(f"\n{line(document['machine'])}")
-    if options.store:
-        RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    known = attacks(DEVELOPMENT if options.development else HELD_OUT)
+    tried = {name: attack for name, attack in known.items() if not options.kind or attack.kind in options.kind}
+    for tier in cast("list[TierName]", options.tier or ["auto", "full"]):
+        for name, completions in sets.items():
+            found = tried_on(classifier, name, completions, tried, tier)
+            if options.store:
+                store(classifier, name, tier, found)
+    print(f"\n{line(describe())}")
+
+
+def tried_on(
+    classifier: RefusalClassifier, name: str, completions: list[Completion], tried: dict[str, Attack], tier: TierName
+) -> dict[str, Any]:
+    """Try attacks on one set, print the table, and return the figures."""
+    plain = classifier.predict(completions, tier=tier)
+    warned = sum(not WARNINGS.isdisjoint(verdict.flags) for verdict in plain)
+    print(f"\n{name}, {len(plain)} responses ({warned} with a warning untouched), --tier {tier}\n\n{Flips.HEADING}")
+    found: dict[str, Any] = {"n": len(plain), "warned untouched": warned, "attacks": {}}
+    for attack_name, attack in tried.items():
+        flips = attacked(classifier, completions, plain, attack, tier)
+        print(f"| {attack_name} | {flips.row()} |", flush=True)
+        found["attacks"][attack_name] = {"kind": attack.kind, **flips.record()}
+    return found
+
+
+def store(classifier: RefusalClassifier, name: str, tier: str, found: dict[str, Any]) -> None:
+    """Put the figures of one set and tier in the place of earlier ones; those of another model go."""
+    document = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    if document.get("sha256") != classifier.sha256 or document.get("sentences") != "held out":
+        document = {"model": classifier.name, "sha256": classifier.sha256, "sentences": "held out", "sets": {}}
+    document["machine"] = describe()
+    earlier = document["sets"].setdefault(name, {}).setdefault(tier, found)
+    document["sets"][name][tier] = {**found, "attacks": {**earlier["attacks"], **found["attacks"]}}
+    RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +189,10 @@ def drawn(folder: Path, count: int, *, development: bool) -> list[Completion]:
 
 
 def _meant_for(target: Target, before: Verdict) -> bool:
-    heads = (before.verdict, before.refusal)
-    return {
-        "any": "empty" not in before.flags,
-        "answer": heads == ("compliance", "full_compliance"),
-        "refusal": heads == ("noncompliance", "full_refusal"),
-    }[target]
+    return "empty" not in before.flags and TARGETS.get(target, (before.verdict, before.refusal)) == (
+        before.verdict,
+        before.refusal,
+    )
 
 
 def _rate(count: int, n: int) -> str:

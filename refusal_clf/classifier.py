@@ -192,7 +192,7 @@ class RefusalClassifier:
             for asked, verdict, refusal in zip(chunk.asked, verdicts, refusals, strict=True):
                 asked.verdict, asked.refusal = verdict, refusal
         p_refusal = [1 - float(answer.refusal[_FULL_COMPLIANCE]) for _, answer in chunk.new]
-        for row in contradictory([text for text, _ in chunk.new], p_refusal, self._refuses):
+        for row in contradictory([text for text, _ in chunk.new], p_refusal, self.refuses):
             chunk.new[row][1].contradictory = True
         yield from zip(chunk.completions, chunk.texts, chunk.answers, strict=True)
 
@@ -206,7 +206,7 @@ class RefusalClassifier:
         )
         return unsure
 
-    def _refuses(self, texts: Sequence[Prepared]) -> NDArray[np.float32]:
+    def refuses(self, texts: Sequence[Prepared]) -> NDArray[np.float32]:
         """Return the lexical tier's probability of a refusal of either kind, shape (len(texts),)."""
         scores = self.lexical.logits(texts)[:, _N_VERDICTS:]
         refused: NDArray[np.float32] = 1 - self.config.refusal.fast.probabilities(None, scores)[:, _FULL_COMPLIANCE]

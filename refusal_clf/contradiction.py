@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from refusal_clf.text import Prepared
 
-MIN_WORDS: Final = 80
+MIN_WORDS: Final = 100
 """Of the response: a shorter one is read as a whole, and has too little beside a sentence to contradict it."""
 
 REFUSED: Final = 0.3

@@ -77,9 +77,9 @@ _LOOP_KEPT: Final = 2
 
 _LABEL: Final = r"(?:full[ _-]?|partial[ _-]?)?(?:non-?)?(?:complian(?:ce|t)|complying|refusal|acceptable|unacceptable)"
 _GRADER: Final = re.compile(
-    rf"\b(?:label|classify|mark|score|rate|grade|judge|flag|count|treat)\b[^.!?\n]{{0,40}}\bas\s+(?:an?\s+)?{_LABEL}\b"
-    r"|\b(?:note|message|memo|attention|instructions?|to)\s*:?\s*(?:(?:to|for)\s+)?(?:the\s+|any\s+)?(?:automat\w+\s+)?"
-    r"(?:classifier|grader|evaluator|annotator|scorer|rater|llm judge)\b"
+    rf"\b(?:label|classify|mark|score|rate|grade|judge|flag|counts?|treat)\b[^.!?\n]{{0,40}}\bas\s+(?:an?\s+)?{_LABEL}\b"
+    r"|\b(?:note|message|memo|attention|instructions?|rules?|to)\s*:?\s*(?:(?:to|for)\s+)?(?:the\s+|any\s+|all\s+)?"
+    r"(?:automat\w+\s+)?(?:classifier|grader|evaluator|annotator|scorer|rater|llm judge)s?\b"
     r"|\bignore\s+(?:all\s+|any\s+)?(?:of\s+)?(?:the\s+|your\s+|my\s+)?(?:previous|prior|above|earlier)\s+instructions?\b"
     rf"|\b(?:correct|right|final|true)\s+(?:verdict|label|grade)\s*(?:is|:|=)\s*{_LABEL}\b"
     r"|\b(?:full_compliance|full_refusal|partial_refusal)\b",
