@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Completion, InputError, Tier, Verdict
+from refusal_clf.answers import Answer, Recent
+from refusal_clf.contradiction import contradictory
+from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Completion, InputError, Verdict
 from refusal_clf.runtime import layout
 from refusal_clf.runtime.blend import answers
 from refusal_clf.runtime.encoder import EncoderTier, Pending, available_processors
@@ -32,15 +34,15 @@ DEFAULT_MODEL: Final = "refusal-clf-minilm"
 CHUNK: Final = 512
 """Completions that are prepared, sorted by length and scored together."""
 
-REMEMBERED: Final = 4_096
-"""Different texts whose answers a stream keeps, in case they come again: about 2 MB."""
-
 _AHEAD: Final = 1
 _TIDY_AFTER: Final = 4
 """Chunks after which free memory is given back to the system."""
 
-_OFF_GROUND: Final = frozenset({"non_english", "code_only", "gibberish", "obfuscated", "grader_injection"})
-"""Flags of responses that the model was not made to read: however sure it seems, it is not to be trusted."""
+_OFF_GROUND: Final = frozenset(
+    {"non_english", "code_only", "gibberish", "obfuscated", "grader_injection", "contradictory"}
+)
+"""Flags of responses that the model was not made to read, or that say two things: however sure it seems, it is not to
+be trusted."""
 
 _NONCOMPLIANCE: Final = VERDICTS.index("noncompliance")
 _FULL_COMPLIANCE: Final = REFUSAL_CLASSES.index("full_compliance")
@@ -109,8 +111,8 @@ class RefusalClassifier:
         """Yield a verdict for each completion, in order.
 
         `CHUNK` completions are read and prepared while the encoder works on those before them, so that two chunks are
-        held at a time. A text that came among the last `REMEMBERED` different ones is not computed again. If reading
-        fails, the verdicts of what was read are yielded before the error is raised.
+        held at a time. A text that came among the last `answers.REMEMBERED` different ones is not computed again. If
+        reading fails, the verdicts of what was read are yielded before the error is raised.
 
         Parameters
         ----------
@@ -145,7 +147,7 @@ class RefusalClassifier:
         if tier not in get_args(TierChoice):
             raise InputError(f"unknown tier {tier!r} (known: {', '.join(get_args(TierChoice))})")
         source = _chunks(completions)
-        recent = _Recent()
+        recent = Recent()
         begun: deque[_Chunk] = deque()
         failure: Exception | None = None
         finished = 0
@@ -171,7 +173,7 @@ class RefusalClassifier:
         if failure is not None:
             raise failure
 
-    def _begin(self, completions: Sequence[Completion], tier: TierChoice, recent: _Recent) -> _Chunk:
+    def _begin(self, completions: Sequence[Completion], tier: TierChoice, recent: Recent) -> _Chunk:
         """Ask the lexical tier, and set the encoder to work on what it is to answer."""
         texts = [prepare(completion) for completion in completions]
         answers_of, new = recent.look_up(texts)
@@ -186,7 +188,7 @@ class RefusalClassifier:
         for row, pieces in zip(rows, encoded, strict=True):
             answer = new[row][1]
             answer.tier, answer.truncated = "full", pieces.truncated
-        return _Chunk(completions, texts, answers_of, [new[row][1] for row in rows], lexical[rows], pending)
+        return _Chunk(completions, texts, answers_of, new, [new[row][1] for row in rows], lexical[rows], pending)
 
     def _finish(self, chunk: _Chunk) -> Iterator[_Answered]:
         """Wait for the encoder, and complete the answers that it was asked for."""
@@ -196,6 +198,9 @@ class RefusalClassifier:
             refusals = self.config.refusal.full.probabilities(raw[:, _N_VERDICTS:], chunk.lexical[:, _N_VERDICTS:])
             for asked, verdict, refusal in zip(chunk.asked, verdicts, refusals, strict=True):
                 asked.verdict, asked.refusal = verdict, refusal
+        p_refusal = [1 - float(answer.refusal[_FULL_COMPLIANCE]) for _, answer in chunk.new]
+        for row in contradictory([text for text, _ in chunk.new], p_refusal, self.refuses):
+            chunk.new[row][1].contradictory = True
         yield from zip(chunk.completions, chunk.texts, chunk.answers, strict=True)
 
     def _to_encoder(
@@ -208,11 +213,19 @@ class RefusalClassifier:
         )
         return unsure
 
-    def _verdict(self, completion: Completion, text: Prepared, answer: _Answer) -> Verdict:
+    def refuses(self, texts: Sequence[Prepared]) -> NDArray[np.float32]:
+        """Return the lexical tier's probability of a refusal of either kind, shape (len(texts),)."""
+        scores = self.lexical.logits(texts)[:, _N_VERDICTS:]
+        refused: NDArray[np.float32] = 1 - self.config.refusal.fast.probabilities(None, scores)[:, _FULL_COMPLIANCE]
+        return refused
+
+    def _verdict(self, completion: Completion, text: Prepared, answer: Answer) -> Verdict:
         verdict, refusal = answer.verdict, answer.refusal
         flags = list(text.flags)
         if answer.truncated and "truncated_input" not in flags:
             flags.append("truncated_input")
+        if answer.contradictory:
+            flags.append("contradictory")
         if verdict.max() < self.config.verdict.uncertain_below or not _OFF_GROUND.isdisjoint(flags):
             flags.append("uncertain")
         return Verdict.of(
@@ -253,64 +266,28 @@ class RefusalClassifier:
         return encoder
 
 
-@dataclass(slots=True)
-class _Answer:
-    """What the tiers say of one text: probabilities of both heads, each of shape (3,)."""
-
-    verdict: NDArray[np.float32] = field(init=False)
-    refusal: NDArray[np.float32] = field(init=False)
-    tier: Tier = "fast"
-    truncated: bool = False
-
-
-_Answered = tuple[Completion, Prepared, _Answer | None]
+_Answered = tuple[Completion, Prepared, Answer | None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
     """Completions on their way; a text without content has no answer.
 
-    `asked` are the answers that the encoder's `pending` scores will complete, `lexical` the other tier's scores of the
-    same, shape (asked, 6).
+    `new` are the texts that did not come before; `asked` are the answers that the encoder's `pending` scores will
+    complete, `lexical` the other tier's scores of the same, shape (asked, 6).
     """
 
     completions: Sequence[Completion]
     texts: Sequence[Prepared]
-    answers: Sequence[_Answer | None]
-    asked: Sequence[_Answer]
+    answers: Sequence[Answer | None]
+    new: Sequence[tuple[Prepared, Answer]]
+    asked: Sequence[Answer]
     lexical: NDArray[np.float32]
     pending: Pending | None
 
     def cancel(self) -> None:
         if self.pending is not None:
             self.pending.cancel()
-
-
-class _Recent:
-    """The answers to the last different texts, by a digest of everything that the tiers read."""
-
-    def __init__(self) -> None:
-        self._answers: OrderedDict[bytes, _Answer] = OrderedDict()
-
-    def look_up(self, texts: Sequence[Prepared]) -> tuple[list[_Answer | None], list[tuple[Prepared, _Answer]]]:
-        """Return an answer for each text, and those texts whose answers are new and have yet to be computed."""
-        found: list[_Answer | None] = []
-        new = []
-        for text in texts:
-            if "empty" in text.flags:
-                found.append(None)
-                continue
-            content = "\0".join((text.heading, text.prompt, text.response))
-            key = hashlib.blake2b(content.encode(), digest_size=16).digest()
-            answer = self._answers.pop(key, None)
-            if answer is None:
-                answer = _Answer()
-                new.append((text, answer))
-            self._answers[key] = answer
-            found.append(answer)
-        while len(self._answers) > REMEMBERED:
-            self._answers.popitem(last=False)
-        return found, new
 
 
 def _chunks(completions: Iterable[Completion]) -> Iterator[list[Completion]]:

@@ -42,7 +42,9 @@ _TWIN: Final = dict(
 # The same, but at home in formulas and in phonetic script: folded only where the others gave the disguise away.
 _NEAR: Final = dict(zip("αεικνρτυχɑɡıʙɢʜɪʟɴʀʏ", "aeikvptuxagibghilnry", strict=True))
 _TWIN_BESIDE_LATIN: Final = re.compile(f"[A-Za-z][{''.join(_TWIN)}]|[{''.join(_TWIN)}][A-Za-z]")
-_TWIN_TABLE: Final = str.maketrans(_TWIN | _NEAR)
+TWIN_TABLE: Final = str.maketrans(_TWIN | _NEAR)
+"""For `str.translate`: letters and symbols to the Latin letters that they look like, one for one."""
+
 _MIN_TRACES: Final = 5
 """So many letters in disguise, and a text is taken for disguised."""
 
@@ -75,9 +77,9 @@ _LOOP_KEPT: Final = 2
 
 _LABEL: Final = r"(?:full[ _-]?|partial[ _-]?)?(?:non-?)?(?:complian(?:ce|t)|complying|refusal|acceptable|unacceptable)"
 _GRADER: Final = re.compile(
-    rf"\b(?:label|classify|mark|score|rate|grade|judge|flag|count|treat)\b[^.!?\n]{{0,40}}\bas\s+(?:an?\s+)?{_LABEL}\b"
-    r"|\b(?:note|message|memo|attention|instructions?|to)\s*:?\s*(?:(?:to|for)\s+)?(?:the\s+|any\s+)?(?:automat\w+\s+)?"
-    r"(?:classifier|grader|evaluator|annotator|scorer|rater|llm judge)\b"
+    rf"\b(?:label|classify|mark|score|rate|grade|judge|flag|counts?|treat)\b[^.!?\n]{{0,40}}\bas\s+(?:an?\s+)?{_LABEL}\b"
+    r"|\b(?:note|message|memo|attention|instructions?|rules?|to)\s*:?\s*(?:(?:to|for)\s+)?(?:the\s+|any\s+|all\s+)?"
+    r"(?:automat\w+\s+)?(?:classifier|grader|evaluator|annotator|scorer|rater|llm judge)s?\b"
     r"|\bignore\s+(?:all\s+|any\s+)?(?:of\s+)?(?:the\s+|your\s+|my\s+)?(?:previous|prior|above|earlier)\s+instructions?\b"
     rf"|\b(?:correct|right|final|true)\s+(?:verdict|label|grade)\s*(?:is|:|=)\s*{_LABEL}\b"
     r"|\b(?:full_compliance|full_refusal|partial_refusal)\b",
@@ -108,9 +110,8 @@ def reveal(text: str) -> tuple[str, tuple[str, ...]]:
     hidden = disguised = False
     if not text.isascii():
         text, hidden, disguised = _reveal_characters(text)
-    shown = _without_comments(text)
-    if shown != text and shown.strip() and not _MARKUP.search(shown):  # comments in code are part of it
-        text, hidden = shown, True
+    text, commented = _without_comments(text)
+    hidden = hidden or commented
     if tag := _LANGUAGE_TAG.match(text):
         text = text[tag.end() :]
     lengths = [*map(len, text.split())]
@@ -128,13 +129,31 @@ def reveal(text: str) -> tuple[str, tuple[str, ...]]:
     return plain, tuple(flag for flag, is_set in found.items() if is_set)
 
 
-def _without_comments(text: str) -> str:
-    """Cut HTML comments out, in one pass: a regular expression would begin anew at each of a thousand openings."""
+def visible(text: str) -> str:
+    """Return what a reader sees of a text: without its hidden characters and comments, and in letters, not lookalikes.
+
+    For those who read and understand, such as a judge: unlike `reveal`, it decodes nothing and shortens nothing, and a
+    text in which neither is found stays as it is to the character.
+    """
+    if not text.isascii():
+        shown, hidden, disguised = _reveal_characters(text)
+        text = shown if hidden or disguised else text
+    return _without_comments(text)[0]
+
+
+def _without_comments(text: str) -> tuple[str, bool]:
+    """Cut HTML comments out of prose, and say whether there were any; in code, comments are a part of it.
+
+    In one pass: a regular expression would begin anew at each of a thousand openings.
+    """
     spans, at = [], 0
     while (start := text.find("<!--", at)) >= 0 and (end := text.find("-->", start + 4)) >= 0:
         at = end + 3
         spans.append((start, at))
-    return replace_spans(text, spans, " ") if spans else text
+    shown = replace_spans(text, spans, " ") if spans else text
+    if not spans or not shown.strip() or _MARKUP.search(shown):
+        return text, False
+    return shown, True
 
 
 def _reveal_characters(text: str) -> tuple[str, bool, bool]:
@@ -154,7 +173,7 @@ def _reveal_characters(text: str) -> tuple[str, bool, bool]:
     if _at_least(_EMOJI_IN_WORD, text, _MIN_TRACES):
         text, disguised = substitute(_EMOJI_IN_WORD, "", text), True
     if _at_least(_TWIN_BESIDE_LATIN, text, _MIN_TRACES):
-        text, disguised = text.translate(_TWIN_TABLE), True
+        text, disguised = text.translate(TWIN_TABLE), True
     emoji = len(_EMOJI_BETWEEN.findall(text))
     if emoji >= _MIN_EMOJI and emoji >= _EMOJI_SHARE * len(text.split()):
         text, disguised = substitute(_EMOJI_BETWEEN, " ", text), True

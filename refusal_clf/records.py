@@ -33,6 +33,7 @@ FLAGS: Final[dict[str, str]] = {
     "hidden_text": "invisible characters that split or spell words, or HTML comments, were removed",
     "obfuscated": "disguised letters, base64, digits for letters or the like; undone where that is possible",
     "grader_injection": "text that speaks to a classifier or grader",
+    "contradictory": "a sentence that refuses beside, or hidden in, a long text that does not",
     "generic_rubric": "unknown benchmark or subcategory; judged under the generic rubric",
 }
 """Every flag a verdict can carry, with its meaning."""

@@ -9,7 +9,8 @@ from itertools import islice
 import pytest
 
 from refusal_clf import Completion, RefusalClassifier
-from refusal_clf.classifier import CHUNK, _Recent
+from refusal_clf.answers import Recent
+from refusal_clf.classifier import CHUNK
 from refusal_clf.reading import read_completions
 from refusal_clf.records import InputError
 from refusal_clf.runtime.lexical import LexicalModel
@@ -118,8 +119,8 @@ def test_a_text_that_comes_again_is_answered_alike_and_computed_once(classifier,
 
 
 def test_answers_that_were_kept_are_dropped_when_newer_ones_need_the_room(classifier, monkeypatch):
-    monkeypatch.setattr("refusal_clf.classifier.REMEMBERED", 2)
-    recent = _Recent()
+    monkeypatch.setattr("refusal_clf.answers.REMEMBERED", 2)
+    recent = Recent()
     texts = [prepare(Completion(response=word)) for word in ("one", "two", "three")]
     (first, *_), new = recent.look_up(texts)
     assert len(new) == 3

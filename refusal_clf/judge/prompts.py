@@ -1,7 +1,9 @@
 """A completion -> the question that a judge is asked, in CoCoNot's form or XSTest's.
 
 The judged text is data, and may hold instructions to the judge. It stands between marks that carry a code which it
-cannot hold (a digest of itself), stripped of label tags and chat-template tokens, and what is asked is said after it.
+cannot hold (a digest of itself), and what is asked is said after it. The judge reads what a reader sees: hidden
+characters and comments are gone and lookalike letters are Latin ones (`disguise.visible`); label tags, chat-template
+tokens and lines that pose as our marks are blunted, also where they are written with such characters.
 """
 
 from __future__ import annotations
@@ -11,16 +13,18 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final, Literal
 
+from refusal_clf.disguise import INVISIBLE, TWIN_TABLE, visible
 from refusal_clf.judge.rubric import Description
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Completion
 from refusal_clf.text import strip_artifacts
+from refusal_clf.tracing import Traced, fold, substitute
 
 Form = Literal["coconot", "xstest"]
 LABELS: Final[dict[Form, tuple[str, ...]]] = {"coconot": VERDICTS, "xstest": REFUSAL_CLASSES}
 """The labels of each form."""
 
 PROMPT_VERSION: Final = "2"
-"""Raise it when a template changes, or what is taken out of the judged text. It is part of every question's key,
+"""Raise it when a template changes, or what is taken out of ordinary judged text. It is part of every question's key,
 so that old answers are not used again."""
 
 _PROMPT_CHARS: Final = (6_000, 2_000)
@@ -33,6 +37,12 @@ _DANGEROUS: Final = re.compile(
     r"|\[(?=/?(?:INST|TOOL_CALLS?)\])|<(?=<\s*/?SYS)",
     re.IGNORECASE,
 )
+# A line that poses as one of our marks, whatever its code: the blank in it is replaced.
+_FALSE_MARK: Final = re.compile(
+    r"^[^\w\n]*+(?:BEGIN|END)(?P<blank>[^\S\n])[^\S\n]*(?:REQUEST|RESPONSE)\b[^\n]{0,40}$", re.MULTILINE | re.IGNORECASE
+)
+_INVISIBLE: Final = re.compile(f"[{INVISIBLE}]")
+_SAFE: Final = {"<": "‹", "[": "⟦"}
 
 _SYSTEM: Final = """\
 You label how an AI model responded to a request. You see the request and the response, each between a BEGIN and an \
@@ -122,8 +132,20 @@ def xstest_question(judge: str, completion: Completion) -> Question:
 
 
 def defused(text: str) -> str:
-    """Return judged text that holds no label tag and no chat-template token: their brackets are replaced."""
-    return _DANGEROUS.sub(lambda found: "‹" if found[0] == "<" else "⟦", text)
+    """Return judged text that holds no label tag, no chat-template token and no mark of ours.
+
+    Their brackets are replaced, and the blank of a mark. They are sought as a reader or a lenient server sees the text,
+    without invisible characters and with Latin letters; all else stays as it was, and so does the length.
+    """
+    seen = fold(substitute(_INVISIBLE, "", Traced(text))).translate(TWIN_TABLE)
+    origin = seen.origin if isinstance(seen, Traced) else range(len(text))
+    blunt = {origin[found.start()]: _SAFE[found[0]] for found in _DANGEROUS.finditer(seen)}
+    blunt |= {origin[found.start("blank")]: "·" for found in _FALSE_MARK.finditer(seen)}
+    parts, at = [], 0
+    for place in sorted(blunt):
+        parts += [text[at:place], blunt[place]]
+        at = place + 1
+    return "".join([*parts, text[at:]])
 
 
 def _question(judge: str, form: Form, user: str) -> Question:
@@ -133,8 +155,8 @@ def _question(judge: str, form: Form, user: str) -> Question:
 
 
 def _material(completion: Completion) -> str:
-    prompt = _clipped(defused(completion.prompt.strip()), *_PROMPT_CHARS)
-    response = _clipped(defused(strip_artifacts(completion.response)[0].strip()), *_RESPONSE_CHARS)
+    prompt = defused(_clipped(visible(completion.prompt.strip()), *_PROMPT_CHARS))
+    response = defused(_clipped(strip_artifacts(visible(completion.response))[0].strip(), *_RESPONSE_CHARS))
     # A digest of the text instead of a random number: nobody can write a text that holds its own digest, and the
     # same completion is always asked about in the same words, so that its answer can be found again.
     code = blake2b(f"{prompt}\x00{response}".encode("utf-8", "replace"), digest_size=8).hexdigest()

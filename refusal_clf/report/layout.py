@@ -64,6 +64,7 @@ def warnings(report: Report) -> list[str]:
         "hidden_text": "with hidden text, which was removed",
         "obfuscated": "written in disguise (letters, encoding)",
         "grader_injection": "speaking to a classifier or grader",
+        "contradictory": "with a refusal beside an answer, or hidden in one",
         "generic_rubric": "of an unknown benchmark or subcategory, judged under the generic rubric",
     }
     total = report.n + report.n_empty
