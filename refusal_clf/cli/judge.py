@@ -92,6 +92,7 @@ def _judge(
     from refusal_clf.judge.rows import choose, label_row
     from refusal_clf.judge.rubric import load_rubric
     from refusal_clf.judge.session import Plan
+    from refusal_clf.locking import locked_file
     from refusal_clf.writing import write_jsonl
 
     if form == "xstest" and rubric is not None:
@@ -120,10 +121,11 @@ def _judge(
     verdicts = None if sample is None or strategy == "uniform" else _verdicts(completions)
     design = choose(completions, verdicts, sample, strategy, seed, form)
 
-    asked = put_questions(Judge(endpoint, form, texts, plan), completions, design)
-    problem = asked.outcome.problem
-    if asked.reached or problem is None:
-        write_jsonl(out, map(label_row, asked.labels.values()))
+    with locked_file(out):
+        asked = put_questions(Judge(endpoint, form, texts, plan), completions, design)
+        problem = asked.outcome.problem
+        if asked.reached or problem is None:
+            write_jsonl(out, map(label_row, asked.labels.values()))
     if problem is not None:
         raise InputError(f"{problem}; the labels so far are in {out}" if asked.reached else str(problem))
     tell(asked)
