@@ -39,6 +39,12 @@ _DECLINES: Final = re.compile(
     r"|cannot (?:assist|help|provide|fulfill|create|answer|comply)",
 )
 
+# Each of its alternatives needs one of these, as whole words of it: finding none is six times as fast.
+_DECLINING_WORDS: Final = (
+    "sorry", "apologi", "can't", "cannot", "can not", "able to", "won't", "will not", "decline", "refuse",
+    "not comfort", "not permit", "not allow", "not capab", "against my", "against our", "n't have", "not have",
+)  # fmt: skip
+
 Refuses = Callable[[Sequence[Prepared]], NDArray[np.float32]]
 """Texts -> the probability of a partial or full refusal of each, shape (len(texts),)."""
 
@@ -80,7 +86,8 @@ def _hidden(texts: Sequence[Prepared], refuses: Refuses) -> list[int]:
     """Find a sentence that refuses, in so many words, anywhere."""
     rows, parts = [], []
     for row, text in enumerate(texts):
-        if not _DECLINES.search(text.response.lower()):
+        lower = text.response.lower()
+        if not any(word in lower for word in _DECLINING_WORDS) or not _DECLINES.search(lower):
             continue
         for sentence in _sentences(text.response):
             if _DECLINES.search(sentence.lower()):
