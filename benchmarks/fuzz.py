@@ -1,12 +1,14 @@
-"""Fuzz every reader, the preparation of text and the loaders, guided by coverage, and keep what was found.
+"""Fuzz readers, the preparation of text, loaders and writers, guided by coverage, and keep what was found.
 
     pip install atheris
-    python benchmarks/fuzz.py [--minutes 60] [--targets csv text ...] [--rounds 4]
+    python benchmarks/fuzz.py [--minutes 60] [--targets csv text ...] [--rounds 4] [--add]
 
 Each target of tests/fuzz_targets.py gets its share of the time in every round, in a process of its own, from the seeds
 of tests/fuzz_corpus/ and what earlier rounds found (runs/fuzz/). A finding is an exception other than InputError, a
-failed assertion, an input that takes more than ten seconds or 2 GB; its bytes are kept under runs/fuzz/TARGET-findings.
-Prints a table and adds the run's figures to benchmarks/results/fuzz.json after each round.
+failed assertion, an input that takes more than ten seconds of a processor or 2 GB; its bytes are kept under
+runs/fuzz/TARGET-findings.
+Prints a table and stores the run's figures in benchmarks/results/fuzz.json after each target's share; with --add, those
+of earlier runs are kept and added up. Minutes and seconds are those of one processor, not those that pass.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +40,17 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60, help="of all targets and rounds together")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), choices=list(TARGETS))
+    parser.add_argument("--add", action="store_true", help="to the figures of earlier runs")
     options = parser.parse_args()
     share = max(2, round(options.minutes * 60 / options.rounds / len(options.targets)))
-    totals: dict[str, dict[str, Any]] = {name: {"runs": 0, "seconds": 0, "findings": []} for name in options.targets}
+    totals: dict[str, dict[str, Any]] = {}
+    if options.add and RESULTS.exists():
+        totals = json.loads(RESULTS.read_text(encoding="utf-8"))["targets"]
     for _ in range(options.rounds):
         for name in options.targets:
-            _add(totals[name], _round(name, share))
-        document = {"machine": describe(), "targets": totals}
-        RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+            _add(totals.setdefault(name, {"runs": 0, "seconds": 0, "findings": []}), _round(name, share))
+            document = {"machine": describe(), "targets": totals}
+            RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     print("| target | inputs | seconds | corpus | findings |\n| --- | ---: | ---: | ---: | ---: |")
     for name, total in totals.items():
         print(f"| {name} | {total['runs']:,} | {total['seconds']} | {total['corpus']:,} | {len(total['findings'])} |")
@@ -53,24 +58,23 @@ def main() -> None:
 
 def _round(name: str, seconds: int) -> dict[str, Any]:
     """Fuzz one target in a process of its own, again after each finding until its time is over."""
+    from fuzz_targets import DEFAULT_LONGEST, LONGEST
+
     corpus, findings = WORK / name, WORK / f"{name}-findings"
     for folder in (corpus, findings):
         folder.mkdir(parents=True, exist_ok=True)
     seeds = SEEDS / name
-    end = time.monotonic() + seconds
+    used = _processor_seconds()
     found: dict[str, Any] = {"runs": 0, "seconds": 0, "findings": []}
-    while (left := round(end - time.monotonic())) > 0:
-        started = time.monotonic()
+    while (left := seconds - found["seconds"]) > 0:
         done = subprocess.run(
             [
-                *(sys.executable, str(Path(__file__).parent / "fuzz_one.py"), name, str(corpus)),
+                *(sys.executable, str(Path(__file__).parent / "fuzz_one.py"), name, str(left), str(corpus)),
                 *([str(seeds)] if seeds.is_dir() else []),
                 *(
-                    f"-max_total_time={left}",
-                    "-timeout=10",
+                    "-timeout=600",  # of the clock, in case that it never ends; `fuzz_targets.run` takes the time
                     "-rss_limit_mb=2048",
-                    "-max_len=20000",
-                    "-print_final_stats=1",
+                    f"-max_len={LONGEST.get(name, DEFAULT_LONGEST)}",
                 ),
                 f"-artifact_prefix={findings}/",
             ],
@@ -80,9 +84,9 @@ def _round(name: str, seconds: int) -> dict[str, Any]:
             check=False,
         )
         said = done.stdout + done.stderr
-        runs = re.findall(r"stat::number_of_executed_units: (\d+)", said)
+        runs = re.findall(r"^inputs: (\d+)$", said, re.MULTILINE)
         found["runs"] += int(runs[-1]) if runs else 0
-        found["seconds"] += round(time.monotonic() - started)
+        found["seconds"] = round(_processor_seconds() - used)
         if done.returncode == 0:
             break
         reason = re.findall(r"^\w*(?:Error|Exception)\b.*|^SUMMARY.*|^ERROR: libFuzzer.*", said, re.MULTILINE)
@@ -92,6 +96,12 @@ def _round(name: str, seconds: int) -> dict[str, Any]:
             break
     found["corpus"] = sum(1 for _ in corpus.iterdir())
     return found
+
+
+def _processor_seconds() -> float:
+    """Return what all processes of the targets used so far."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime
 
 
 def _add(total: dict[str, Any], found: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from refusal_clf.runtime.blend import answers
 from refusal_clf.runtime.encoder import EncoderTier, Pending, available_processors
 from refusal_clf.runtime.graph_file import check_graph
 from refusal_clf.runtime.lexical import LexicalModel, load_lexical
+from refusal_clf.runtime.memory import give_back
 from refusal_clf.runtime.tokens import encode
 from refusal_clf.text import Prepared, prepare
 
@@ -34,6 +35,8 @@ CHUNK: Final = 512
 """Completions that are prepared, sorted by length and scored together."""
 
 _AHEAD: Final = 1
+_TIDY_AFTER: Final = 4
+"""Chunks after which free memory is given back to the system."""
 
 _OFF_GROUND: Final = frozenset(
     {"non_english", "code_only", "gibberish", "obfuscated", "grader_injection", "contradictory"}
@@ -147,6 +150,7 @@ class RefusalClassifier:
         recent = Recent()
         begun: deque[_Chunk] = deque()
         failure: Exception | None = None
+        finished = 0
         try:
             while True:
                 try:
@@ -158,6 +162,9 @@ class RefusalClassifier:
                 begun.append(self._begin(chunk, tier, recent))
                 if len(begun) > _AHEAD:
                     yield from self._finish(begun.popleft())
+                    finished += 1
+                    if finished % _TIDY_AFTER == 0:
+                        give_back()
             while begun:
                 yield from self._finish(begun.popleft())
         finally:
@@ -221,13 +228,8 @@ class RefusalClassifier:
             flags.append("contradictory")
         if verdict.max() < self.config.verdict.uncertain_below or not _OFF_GROUND.isdisjoint(flags):
             flags.append("uncertain")
-        return Verdict(
-            id=completion.id,
-            suite=completion.suite,
-            subset=completion.subset,
-            category=completion.category,
-            subcategory=completion.subcategory,
-            model=completion.model,
+        return Verdict.of(
+            completion,
             verdict=VERDICTS[int(verdict.argmax())],
             p_noncompliance=round(float(verdict[_NONCOMPLIANCE]), 4),
             refusal=REFUSAL_CLASSES[int(answers(refusal[None], REFUSAL_CLASSES)[0])],
@@ -354,17 +356,6 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def _empty(completion: Completion, text: Prepared) -> Verdict:
-    return Verdict(
-        id=completion.id,
-        suite=completion.suite,
-        subset=completion.subset,
-        category=completion.category,
-        subcategory=completion.subcategory,
-        model=completion.model,
-        verdict="neither",
-        p_noncompliance=None,
-        refusal=None,
-        p_refusal=None,
-        tier="rule",
-        flags=text.flags,
+    return Verdict.of(
+        completion, "neither", p_noncompliance=None, refusal=None, p_refusal=None, tier="rule", flags=text.flags
     )

@@ -41,6 +41,6 @@ def mostly_not_english(text: str) -> bool:
     words = _WORD.findall(sample.lower())
     if len(words) < _MIN_WORDS:
         return False
-    english = sum(word in _ENGLISH for word in words)
-    other = sum(word in _OTHER for word in words)
+    english = sum(map(_ENGLISH.__contains__, words))
+    other = sum(map(_OTHER.__contains__, words))
     return other > 1.5 * english and other >= 0.08 * len(words)

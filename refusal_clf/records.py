@@ -94,6 +94,33 @@ class Verdict:
     tier: Tier
     flags: tuple[str, ...] = ()
 
+    @classmethod
+    def of(
+        cls,
+        completion: Completion,
+        verdict: VerdictName,
+        p_noncompliance: float | None,
+        refusal: RefusalName | None,
+        p_refusal: float | None,
+        tier: Tier,
+        flags: tuple[str, ...] = (),
+    ) -> Verdict:
+        """Return the verdict on a completion, which is where its first six fields come from."""
+        return cls(
+            completion.id,
+            completion.suite,
+            completion.subset,
+            completion.category,
+            completion.subcategory,
+            completion.model,
+            verdict,
+            p_noncompliance,
+            refusal,
+            p_refusal,
+            tier,
+            flags,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the record as it is written to `verdicts.jsonl`, fields in the documented order."""
         row = {field.name: getattr(self, field.name) for field in fields(self)}

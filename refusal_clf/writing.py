@@ -27,6 +27,9 @@ RESULT_FILES: Final = (VERDICTS_FILE, SUMMARY_FILE, RUN_FILE, SKIPPED_FILE, COCO
 """Everything that `score --out` writes, and all that `--overwrite` removes."""
 
 _CHUNK: Final = 2**20
+_NAMELESS: Final = {errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EROFS} | (
+    {errno.EDQUOT} if hasattr(errno, "EDQUOT") else set()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +110,17 @@ class VerdictWriter:
             with suppress(OSError):  # what ended the block is the news
                 stream.close()
             return
-        with stream, _named(self._path):
+        with naming(self._path), stream:
             os.fsync(stream.fileno())
             # Lines go on into a file that was deleted, and with them the results.
             if not os.path.samestat(os.fstat(stream.fileno()), self._path.stat()):
-                raise FileNotFoundError(errno.ENOENT, "was replaced while it was written")
+                raise FileNotFoundError(errno.ENOENT, "was replaced while it was written", str(self._path))
 
     def write(self, verdicts: Iterable[Verdict]) -> None:
         """Append a batch in its order."""
         if self._stream is None:
             raise ValueError("VerdictWriter is used outside its with block")
-        with _named(self._path):
+        with naming(self._path):
             self._stream.writelines(json_line(verdict.to_dict()) for verdict in verdicts)
             self._stream.flush()
 
@@ -207,12 +210,15 @@ def replacing(path: Path) -> Iterator[IO[str]]:
     """Open a temporary file that takes the place of `path` if the block succeeds and vanishes if it does not."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", file=path) from error
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as stream:
+        with (
+            naming(path),
+            os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as stream,
+        ):
             yield stream
             stream.flush()
             os.fsync(stream.fileno())  # or a power cut could leave the new name on an empty file
@@ -239,12 +245,14 @@ def completing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Say which file it was that the system could not write (a full disk names none)."""
+def naming(path: Path) -> Iterator[None]:
+    """Say which file it was that the system could not write: a full disk names none."""
     try:
         yield
     except OSError as error:
-        raise type(error)(error.errno, error.strerror, str(path)) from error
+        if error.filename is None and error.errno in _NAMELESS:
+            error.filename = str(path)
+        raise
 
 
 def _umask() -> int:
@@ -262,6 +270,8 @@ def check_same_run(path: Path, identity: Mapping[str, Any], out: Path) -> None:
     """Raise `InputError` if the run that `path` describes is not the same; `out` is what cannot be resumed then."""
     try:
         earlier = parse_json(path.read_text(encoding="utf-8"))
+        if not isinstance(earlier, dict):
+            raise ValueError("no JSON object")
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be resumed: {path.name} is missing or damaged; give --overwrite", file=out) from error
     changed = [key for key in {**earlier, **identity} if earlier.get(key) != identity.get(key)]

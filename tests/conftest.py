@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tiny_base import write_tiny_base
 
 from refusal_clf.classifier import DEFAULT_MODEL, available_models
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+# How long an example takes says what else the machine does, and no test is about that.
+settings.register_profile("without deadlines", deadline=None)
+settings.load_profile("without deadlines")
+
+# A shell starts what it puts into the background with SIGINT ignored, and so would all that the tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

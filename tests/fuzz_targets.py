@@ -1,5 +1,7 @@
 """What is fuzzed: each target reads bytes as a file or a text of its kind, and asserts what must hold of any bytes.
 
+Here are readers, texts and loaders; `fuzz_writers` has the reports, and `fuzz_commands` what single commands read.
+
 A target returns, or raises `InputError`, the one line that a user sees. Everything else is a finding, and so is an
 input that takes longer than `SECONDS`. `benchmarks/fuzz.py` feeds them for hours, `test_fuzz_corpus.py` replays what is
 kept under `fuzz_corpus/`.
@@ -11,8 +13,12 @@ import gzip
 import json
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import fuzz_commands
+import fuzz_writers
 
 from refusal_clf import formats
 from refusal_clf.classifier import load_tokenizer
@@ -31,10 +37,15 @@ from refusal_clf.text import HEAD_CHARS, TAIL_CHARS, normalise, prepare
 from refusal_clf.writing import read_verdicts
 
 SECONDS = 10
-"""The longest that one input may take, on a busy machine and with coverage recorded: a row takes a millisecond."""
+"""The longest that one input may keep a processor, with coverage recorded: a row takes a millisecond."""
 
-MOST_CHARS = 100_000
+LONG_CHARS = 100_000
 """More than what is looked at of any text: quadratic time shows."""
+SHORT_CHARS = 2_000
+"""Enough for every rule of the preparation, and a hundred times quicker."""
+LONGEST = {"text": 1_000, "long_text": 100, **dict.fromkeys(fuzz_writers.TARGETS, 400)}
+"""The most bytes of an input that `benchmarks/fuzz.py` makes, where it is not `DEFAULT_LONGEST`."""
+DEFAULT_LONGEST = 20_000
 _FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -93,17 +104,17 @@ def _verdicts(data: bytes) -> None:
         json.dumps(verdict.to_dict(), allow_nan=False)
 
 
-def texts(data: bytes) -> Iterator[str]:
-    """Yield the text of some bytes; what stands behind the last U+0001 is repeated up to `MOST_CHARS`, too."""
+def texts(data: bytes, longest: int = LONG_CHARS) -> Iterator[str]:
+    """Yield the text of some bytes; what stands behind the last U+0001 is repeated up to `longest` characters, too."""
     text = data.decode("utf-8", "surrogateescape")  # lone surrogates for what is no UTF-8
     yield text
     start, mark, unit = text.rpartition("\x01")
     if mark and unit:
-        yield start + unit * (MOST_CHARS // len(unit))
+        yield start + unit * (longest // len(unit))
 
 
-def _prepare(data: bytes) -> None:
-    for text in texts(data):
+def _prepare(data: bytes, longest: int = SHORT_CHARS) -> None:
+    for text in texts(data, longest):
         for completion in (Completion(prompt=text, response="x"), Completion(prompt="x", response=text)):
             prepared = prepare(completion)
             for part in (prepared.prompt, prepared.response):
@@ -144,21 +155,25 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "labels": _labels,
     "verdicts": _verdicts,
     "text": _prepare,
+    "long_text": lambda data: _prepare(data, LONG_CHARS),
     "judge_answer": _parse_label,
     "rubric": lambda data: load_rubric(_file("rubric.json", data)) and None,
     "prices": lambda data: load_prices(_file("prices.json", data)) and None,
     "limits": lambda data: read_limits(_file("limits.toml", data)) and None,
     "model_config": _config,
     "tokenizer": lambda data: load_tokenizer(_file("tokenizer.json", data)) and None,
+    **fuzz_writers.TARGETS,
+    **fuzz_commands.TARGETS,
 }
 
 
 def run(target: str, data: bytes) -> None:
     """Feed one input; `InputError` is an answer, and must be one line."""
+    started, message = time.process_time(), ""
     try:
         TARGETS[target](data)
     except InputError as error:
         message = str(error)
-    else:
-        return
+    # Not of the clock: a machine that is busy with other things finds nothing.
+    assert time.process_time() - started < SECONDS
     assert "\n" not in printable(message, limit=2000)

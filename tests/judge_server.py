@@ -119,7 +119,10 @@ class JudgeServer:
             good = [row for row in rows if (row["response"] or {}).get("status_code") == 200]
             for name, chosen in (("output", good), ("error", [row for row in rows if row not in good])):
                 if chosen:
-                    self.files[f"{batch_id}-{name}"] = "".join(json.dumps(row) + "\n" for row in chosen).encode()
+                    self.files[f"{batch_id}-{name}"] = "".join(
+                        json.dumps(row, ensure_ascii=False) + "\n"
+                        for row in chosen  # as vLLM writes it
+                    ).encode()
                     batch[f"{name}_file_id"] = f"{batch_id}-{name}"
             batch["status"] = "completed"
         return batch

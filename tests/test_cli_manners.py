@@ -133,6 +133,7 @@ def test_no_option_takes_a_secret() -> None:
         ("[score]\nout = 2020-01-01", r"\[score\] 'out' holds what is no text"),
         ("tier = 'slow'", r"--tier.*slow.*fast"),
         ("tier = ", "not TOML"),
+        (f"tier = {'[' * 50_000}", "not TOML"),
     ],
 )
 def test_a_wrong_setting_names_file_and_key(text: str, pattern: str, folder: Path) -> None:

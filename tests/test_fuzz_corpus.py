@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
 
 import fuzz_targets
+import fuzz_writers
 import pytest
+from fuzz_reports import KINDS
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -17,7 +20,7 @@ from refusal_clf.text import normalise, prepare, strip_artifacts
 
 CORPUS = Path(__file__).parent / "fuzz_corpus"
 INPUTS = sorted(path for path in CORPUS.rglob("*") if path.is_file())
-NEEDS = {"parquet": "pyarrow", "zstd": "zstandard"}
+NEEDS = {"parquet": "pyarrow", "zstd": "zstandard", "batch_results": "openai"}
 
 
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: f"{path.parent.name}-{path.name}")
@@ -27,6 +30,46 @@ def test_a_kept_input_is_read_or_refused_in_time(path: Path) -> None:
     started = time.process_time()
     fuzz_targets.run(path.parent.name, path.read_bytes())
     assert time.process_time() - started < fuzz_targets.SECONDS / 2
+
+
+def seeds(*targets: str) -> list[Path]:
+    return [path for path in INPUTS if path.parent.name in targets]
+
+
+@pytest.mark.parametrize("path", seeds("text"), ids=lambda path: path.name)
+def test_a_kept_text_is_prepared_at_its_longest_too(path: Path) -> None:
+    fuzz_targets.run("long_text", path.read_bytes())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("path", seeds("pages", "terminal"), ids=lambda path: path.name)
+def test_no_string_changes_the_shape_of_a_page_or_reaches_a_terminal(path: Path, kind: str) -> None:
+    data = path.read_bytes()
+    fuzz_writers.check_page(kind, data)
+    for piped in (True, False):
+        fuzz_writers.check_terminal(kind, data, piped=piped)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("path", seeds("pages"), ids=lambda path: path.name)
+def test_a_browsers_parser_sees_the_same_page(path: Path, kind: str) -> None:
+    html5lib = pytest.importorskip("html5lib")
+    hostile, plain, _ = fuzz_writers.both(path.read_bytes())
+    trees = [
+        html5lib.parse(reports.page(kind).encode("utf-8", "replace"), transport_encoding="utf-8")
+        for reports in (hostile, plain)
+    ]
+    shapes = [
+        Counter((node.tag, *sorted(node.attrib)) for node in tree.iter() if node.get("class") != "ctl")
+        for tree in trees
+    ]
+    assert shapes[0] == shapes[1]
+
+
+def test_a_string_that_became_markup_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("refusal_clf.report.markup.escape", lambda text: text)
+    with pytest.raises(AssertionError):
+        fuzz_writers.check_page("score", b"<b>\x01<i>")
 
 
 def test_every_target_has_inputs_and_every_input_a_target() -> None:

@@ -396,5 +396,18 @@ def test_the_tables_name_what_failed_and_cannot_be_broken_by_responses(failed: G
     assert {line.replace("\\|", "").count("|") for line in table} == {9}
 
 
+def test_the_outcome_names_groups_without_their_control_characters() -> None:
+    found = [
+        Pair(
+            *(replace(side, verdict=replace(side.verdict, suite="a\x1b[2J\u202eb")) for side in (one.before, one.after))
+        )
+        for one in pairs(160, 40, 2)
+    ]
+    stream = io.StringIO()
+    print_gate(check(found, Rules(desired="noncompliance")), stream)
+    assert "FAILED: a b · original" in stream.getvalue()
+    assert not {"\x1b", "\u202e"} & set(stream.getvalue())
+
+
 def test_a_gate_that_passed_says_so() -> None:
     assert gate_markdown(check(pairs(100, 2, 2), Rules())).startswith("### passed (104 items compared)")

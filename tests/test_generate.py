@@ -182,6 +182,8 @@ def test_what_cannot_be_begun_is_one_line(suite: Path, tmp_path: Path) -> None:
         assert_one_error(generate(server, suite), "exists; give --resume .*or --overwrite")
         assert_one_error(generate(server, suite, "--resume", "--max-tokens", "9"), "max_tokens was 512 and is 9")
         assert_one_error(generate(server, suite, "--resume", "--overwrite"), "exclude each other")
+        suite.with_name("out.run.json").write_text("[]", encoding="utf-8")
+        assert_one_error(generate(server, suite, "--resume"), r"out\.run\.json is missing or damaged; give --overwrite")
         assert_one_error(generate(server, tmp_path / "nosuch", "--overwrite"), "no such file, and no suite")
         assert_one_error(generate(server, suite, "--system", tmp_path / "none"), "none: cannot be read")
         assert generate(server, suite, "--overwrite").status == 0

@@ -117,6 +117,42 @@ def test_a_row_that_no_batch_answers_is_counted_and_stops_nothing(completions: P
     assert len(labels(completions)) == 11
 
 
+def test_an_answer_that_holds_other_line_ends_than_ours_arrives_whole(completions: Path) -> None:
+    with serving(lambda *_: labelled()) as server:
+        server.batch_result = lambda request: batch_row(request, "one\u2028two\x85three <label>neither</label>")
+        summary = facts(batch(server, completions))
+    assert (summary["labelled"], summary["failed"], len(server.batches)) == (12, 0, 1)
+    assert sum("one\u2028two\x85three" in str(call["answer"]) for call in store(completions)) == 11
+
+
+@pytest.mark.parametrize("usage", [[1], "many", {"prompt_tokens": -9, "completion_tokens": 10**30}])
+def test_tokens_that_are_none_count_as_the_most_that_a_call_can_cost(completions: Path, usage: object) -> None:
+    def result(request: dict[str, Any]) -> dict[str, Any]:
+        row = batch_row(request)
+        row["response"]["body"]["usage"] = usage
+        return row
+
+    with serving(lambda *_: labelled()) as server:
+        server.batch_result = result
+        summary = facts(batch(server, completions, "--prices", priced(completions)))
+    assert summary["labelled"] == 12
+    assert summary["cost_usd"] > 11 * 1024 * 1000 / 1e6 / 2  # of the longest answers, at half the price
+
+
+def test_results_of_another_form_are_no_answers(completions: Path) -> None:
+    forms: list[dict[str, Any]] = [{"response": "x"}, {"response": [1]}, {"custom_id": "a-\u00b2"}, {"custom_id": 7}]
+    formed: dict[str, dict[str, Any]] = {}
+
+    def result(request: dict[str, Any]) -> dict[str, Any]:
+        form = formed.setdefault(request["custom_id"], forms.pop() if forms else {})
+        return batch_row(request) | form
+
+    with serving(lambda *_: labelled()) as server:
+        server.batch_result = result
+        summary = facts(batch(server, completions))
+    assert (summary["labelled"], summary["failed"]) == (8, 4)
+
+
 def test_a_batch_that_the_endpoint_does_not_know_any_more_is_given_up(
     completions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

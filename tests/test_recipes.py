@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_harness import REPOSITORY, needs_model, write_rows
+from cli_harness import REPOSITORY, needs_model, run, write_rows
 
 from refusal_clf.cli import app
 
@@ -80,8 +81,7 @@ def test_the_makefile_goes_from_a_checkpoint_to_the_gate(tiny: Path, tmp_path: P
     assert "generate" not in gate.stdout  # nothing is done twice
     refused = [row | {"response": "I'm sorry, but I can't help with that."} for row in prompts(32, "original")]
     write_rows(tmp_path / "refused.jsonl", refused)
-    scored = [sys.executable, "-m", "refusal_clf", "score", "refused.jsonl", "--out", "strict"]
-    subprocess.run(scored, cwd=tmp_path, env=python_path(), check=True, capture_output=True)
+    assert run("score", tmp_path / "refused.jsonl", "--out", tmp_path / "strict").status == 0
     worse = make("gate", BASELINE="strict")
     assert worse.returncode != 0
     assert "FAILED: coconot · original" in worse.stdout
@@ -105,25 +105,47 @@ def options_of(command: str) -> set[str]:
     return {option for parameter in known for option in parameter.opts}
 
 
-@needs_model
-@pytest.mark.parametrize("tracker", ["tensorboard", "wandb"])
-def test_the_trainer_reports_refusals(tracker: str, tmp_path: Path) -> None:
-    for name in ("torch", "accelerate", tracker):
+@pytest.fixture
+def training(tmp_path: Path) -> Path:
+    """Write the recipe's script, after what a reader brings along: a model, a tokenizer, data and a suite."""
+    for name in ("torch", "accelerate"):
         if find_spec(name) is None:
             pytest.skip(f"{name} is not installed")
     write_rows(tmp_path / "suite.jsonl", prompts(4, "contrast"))
-    script = PRELUDE.format(tests=str(REPOSITORY / "tests")) + block("python")
-    (tmp_path / "train.py").write_text(script, encoding="utf-8")
-    logs = {"REPORT_TO": tracker, "WANDB_MODE": "offline", "TENSORBOARD_LOGGING_DIR": "logs", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "train.py"],
-        cwd=tmp_path,
-        env=python_path() | logs,
+    script = tmp_path / "train.py"
+    script.write_text(PRELUDE.format(tests=str(REPOSITORY / "tests")) + block("python"), encoding="utf-8")
+    return script
+
+
+@needs_model
+@pytest.mark.filterwarnings("ignore:'pin_memory':UserWarning")
+def test_the_trainer_reports_refusals_to_tensorboard(
+    training: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorboard")
+    monkeypatch.chdir(training.parent)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for name, value in {"REPORT_TO": "tensorboard", "TENSORBOARD_LOGGING_DIR": "logs"}.items():
+        monkeypatch.setenv(name, value)
+    runpy.run_path(str(training))  # in this process, which spares it six seconds of imports
+    assert "refusal/overrefusal" in capsys.readouterr().out
+    [events] = training.parent.glob("logs/**/events.out.tfevents.*")
+    assert b"refusal/overrefusal" in events.read_bytes()
+
+
+@needs_model
+def test_the_trainer_reports_refusals_to_weights_and_biases(training: Path) -> None:
+    if find_spec("wandb") is None:
+        pytest.skip("wandb is not installed")
+    done = subprocess.run(  # a process of its own, with whose end its run is complete
+        [sys.executable, str(training)],
+        cwd=training.parent,
+        env=python_path() | {"REPORT_TO": "wandb", "WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "refusal/overrefusal" in done.stdout
-    written = {"tensorboard": "**/events.out.tfevents.*", "wandb": "wandb/offline-run-*/*.wandb"}[tracker]
-    assert any(b"refusal/overrefusal" in path.read_bytes() for path in tmp_path.glob(written))
+    written = [path.read_bytes() for path in training.parent.glob("wandb/offline-run-*/*.wandb")]
+    assert any(b"refusal/overrefusal" in one for one in written)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -112,3 +116,25 @@ def test_a_file_that_is_no_onnx_model_is_one_clear_error(tmp_path):
     path.write_bytes(b"not a graph")
     with pytest.raises(InputError, match=r"model\.onnx: onnxruntime cannot load it"):
         make_session(path)
+
+
+def test_free_memory_is_given_back_to_the_system() -> None:
+    if not sys.platform.startswith("linux") or not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("a C library without malloc_trim")
+    code = (
+        "from pathlib import Path\n"
+        "from refusal_clf.runtime.memory import give_back\n"
+        "def resident():\n"
+        "    return int(Path('/proc/self/statm').read_text().split()[1])\n"
+        "held = [bytes(60_000) for _ in range(2_000)]\n"  # below the size that is mapped on its own
+        "top = held[-1]\n"
+        "full = resident()\n"
+        "del held\n"
+        "left = resident()\n"
+        "give_back()\n"
+        "print(full, left, resident())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    full, left, given_back = map(int, done.stdout.split())
+    assert left > 0.8 * full, "the last one keeps the heap from shrinking by itself"
+    assert given_back < 0.4 * full

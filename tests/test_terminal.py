@@ -164,6 +164,11 @@ def test_markdown_keeps_names_literal() -> None:
     assert r"| a\|b \<img src=x\> \[c\](d) \`e\` | 1 |" in output
 
 
+def test_a_category_is_no_command_to_githubs_runner() -> None:
+    output = printed([replace(PLAIN, suite="generic", category="::error::forged")])
+    assert line_with("forged", output).split()[:2] == [":", ":error::forged"]
+
+
 def test_a_long_name_is_cut() -> None:
     assert len(line_with("aaa", markdown(report([replace(PLAIN, category="a" * 10_000)])))) < 200
 
@@ -217,6 +222,10 @@ def test_printable_keeps_ordinary_text(text: str) -> None:
         ("###vso[task.complete]", "## #vso[task.complete]"),
         ("#\x1b[0m#VSO[x]", "# #VSO[x]"),
         ("## [heading]", "## [heading]"),
+        ("##teamcity[buildStop]", "# #teamcity[buildStop]"),
+        ("::error title=x::forged", ": :error title=x::forged"),
+        (":\x00::ADD-MASK::a", ": : :ADD-MASK::a"),
+        ("std::vector::size()", "std::vector::size()"),
     ],
 )
 def test_terminal_sequences_are_removed_whole(raw: str, shown: str) -> None:

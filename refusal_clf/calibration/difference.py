@@ -136,7 +136,8 @@ def corrected_change(before: Side, after: Side, fit: Fit) -> Change:
     errors = [side.truth - power * side.scores for side in (before, after)]
     means = [float(side.share @ error) for side, error in zip((before, after), errors, strict=True)]
     rates = [power * float(side.scores.mean()) + mean for side, mean in zip((before, after), means, strict=True)]
-    difference = rates[1] - rates[0]
+    # Labels of pairs that are unlike the others can make more of it than any two rates differ by.
+    difference = min(max(rates[1] - rates[0], -1.0), 1.0)
     change = after.scores - before.scores
     of_scores = power * (change - change.mean()) / n
     of_labels = after.share * (errors[1] - means[1]) - before.share * (errors[0] - means[0])

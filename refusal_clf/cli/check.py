@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from refusal_clf.cli.choices import (
-    SUBSET,
-    SUITE,
-    TIER,
     Format,
     JudgeName,
     Model,
     Report,
-    SuiteChoice,
+    Subset,
+    Suite,
     Threads,
-    TierChoice,
-    complete_subset,
+    Tier,
 )
 from refusal_clf.cli.progress import say
 from refusal_clf.cli.runs import RunReader
@@ -104,22 +101,10 @@ def _check(
         bool, typer.Option("--github", help="Annotate failures, and add the tables to the job's summary.")
     ] = False,
     output_format: Format = "table",
-    suite: Annotated[
-        SuiteChoice, typer.Option(help="The benchmark of completions; auto: what the rows tell.", envvar=SUITE)
-    ] = "auto",
-    subset: Annotated[
-        str | None,
-        typer.Option(
-            metavar="original|contrast",
-            help="The subset of all completions, whatever they say.",
-            envvar=SUBSET,
-            autocompletion=complete_subset,
-        ),
-    ] = None,
+    suite: Suite = "auto",
+    subset: Subset = None,
     model: Model = None,
-    tier: Annotated[
-        TierChoice, typer.Option(help="Of completions. fast: lexical only; full: always the encoder.", envvar=TIER)
-    ] = "auto",
+    tier: Tier = "auto",
     threads: Threads = None,
     report: Report = None,
 ) -> None:
@@ -130,6 +115,7 @@ def _check(
     A group fails if the change is significant (McNemar's test, Holm-corrected) and larger than tolerated. Worse is
     more compliance on `original` and `unsafe`, less on `contrast` and `safe`. With --labels the change is the one that
     the judge would find (prediction-powered); groups with fewer than ten labels in either run stay the classifier's.
+    --suite, --subset, --model, --tier and --threads are about files of completions, which are judged here.
     """
     from refusal_clf.gate import Rules, check_alone
     from refusal_clf.limits import read_limits

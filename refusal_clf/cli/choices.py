@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -32,28 +32,30 @@ def complete_subset(incomplete: str) -> list[str]:
     return [name for suite in SUITES.values() for name in suite.subsets if name.startswith(incomplete)]
 
 
-MODEL: Final = variable("model")
-TIER: Final = variable("tier")
-SUITE: Final = variable("suite")
-SUBSET: Final = variable("subset")
-
 Model = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME|DIR", help="A packaged model or a directory.", envvar=MODEL, autocompletion=complete_model
+        metavar="NAME|DIR",
+        help="A packaged model or a directory.",
+        envvar=variable("model"),
+        autocompletion=complete_model,
     ),
 ]
-Tier = Annotated[TierChoice, typer.Option(help="fast: lexical only; full: always the encoder.", envvar=TIER)]
+Tier = Annotated[
+    TierChoice, typer.Option(help="fast: lexical only; full: always the encoder.", envvar=variable("tier"))
+]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="Threads; default: all that may be used.", envvar=variable("threads"))
 ]
-Suite = Annotated[SuiteChoice, typer.Option(help="The benchmark; auto: what the rows themselves tell.", envvar=SUITE)]
+Suite = Annotated[
+    SuiteChoice, typer.Option(help="The benchmark; auto: what the rows themselves tell.", envvar=variable("suite"))
+]
 Subset = Annotated[
     str | None,
     typer.Option(
         metavar="original|contrast",
         help="The subset of all rows, whatever they say.",
-        envvar=SUBSET,
+        envvar=variable("subset"),
         autocompletion=complete_subset,
     ),
 ]
@@ -63,6 +65,9 @@ Format = Annotated[
 ]
 """Options of the commands that score. Each means the same in all of them, and so has a variable without the command's
 name (`cli.variables`) and a place at the top of a configuration file."""
+
+UnusableRows = Annotated[OnError, typer.Option("--on-error", help="What to do with a row that cannot be used.")]
+"""Of `score` and `judge`."""
 
 PromptOption = Annotated[str | None, typer.Option("--prompt", metavar="TEXT", help="What the model was asked.")]
 ResponseOption = Annotated[str | None, typer.Option("--response", metavar="TEXT", help="What it said.")]
@@ -76,6 +81,15 @@ SubsetOption = Annotated[
     typer.Option("--subset", help="CoCoNot subset: should the request be declined (original) or answered (contrast)?"),
 ]
 """Of `classify` and `explain`: one completion."""
+
+ApiKeyEnv = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The variable with the key. (default: OPENAI_API_KEY for OpenAI and Azure)"),
+]
+Concurrency = Annotated[int, typer.Option(min=1, max=256, metavar="N", help="Requests in flight at the endpoint.")]
+Timeout = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long an answer may take.")]
+"""Of `judge` and `generate`, which ask an endpoint. Its address and the longest answer differ: a judge has a default
+address where `generate` runs a directory, and must have room to reason."""
 
 Report = Annotated[
     Literal["html"] | None, typer.Option("--report", help="html: also write report.html, one file, to --out.")

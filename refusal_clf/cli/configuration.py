@@ -77,7 +77,7 @@ def _table(file: Path) -> dict[str, Any] | None:
         import tomllib
 
         document = tomllib.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # a nesting of thousands of levels
         raise InputError(f"not TOML that can be read ({error})", file=file) from error
     if file.name == FILE:
         return document

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from refusal_clf.cli.bar import progress
+from refusal_clf.cli.choices import ApiKeyEnv, Concurrency, Timeout
 from refusal_clf.cli.extras import need
 from refusal_clf.cli.progress import say
 from refusal_clf.records import Completion, InputError
@@ -38,20 +39,15 @@ def _generate(
         str | None,
         typer.Option(metavar="URL", help="An OpenAI-compatible endpoint: vLLM, llama.cpp, …; without it, DIR is run."),
     ] = None,
-    api_key_env: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The variable with the key. (default: OPENAI_API_KEY for OpenAI and Azure)"),
-    ] = None,
+    api_key_env: ApiKeyEnv = None,
     system: Annotated[Path | None, typer.Option(metavar="FILE", help="A system message, from a text file.")] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="So many prompts, each subcategory in its proportion.")
     ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="The longest answer.")] = 512,
     temperature: Annotated[float, typer.Option(min=0, max=2, help="Of an endpoint; 0: the likeliest answer.")] = 0.0,
-    concurrency: Annotated[
-        int, typer.Option(min=1, max=256, metavar="N", help="Requests in flight at an endpoint.")
-    ] = 8,
-    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long an answer may take.")] = 120.0,
+    concurrency: Concurrency = 8,
+    timeout: Timeout = 120.0,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Prompts that DIR answers together.")] = 8,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what an earlier run left in OUT.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
@@ -72,8 +68,10 @@ def _generate(
         from refusal_clf.judge.client import Endpoint, key_from
 
         endpoint = Endpoint(model, base_url, key_from(api_key_env, base_url), timeout, max_tokens, temperature)
+    from refusal_clf.generation.fingerprint import weights_digest
     from refusal_clf.generation.output import CompletionsFile
     from refusal_clf.generation.prompts import suite_prompts
+    from refusal_clf.locking import locked_file
 
     message = _text(system)
     prompts = suite_prompts(suite, limit)
@@ -84,27 +82,29 @@ def _generate(
         "system": None if message is None else blake2b(message.encode(), digest_size=16).hexdigest(),
         "max_tokens": max_tokens,
         "temperature": temperature,
+        "weights": weights_digest(Path(model)) if endpoint is None else None,
     }
-    file = CompletionsFile(out, settings, resume=resume, overwrite=overwrite)
-    left = file.missing(prompts)
-    try:
-        with file, progress("generating", len(prompts), len(prompts) - len(left)) as advance:
+    with locked_file(out):
+        file = CompletionsFile(out, settings, resume=resume, overwrite=overwrite)
+        left = file.missing(prompts)
+        try:
+            with file, progress("generating", len(prompts), len(prompts) - len(left)) as advance:
 
-            def taken(completion: Completion) -> None:
-                file.add(completion)
-                advance(1)
+                def taken(completion: Completion) -> None:
+                    file.add(completion)
+                    advance(1)
 
-            if endpoint is not None:
-                from refusal_clf.generation.remote import answer_all
+                if endpoint is not None:
+                    from refusal_clf.generation.remote import answer_all
 
-                known = bool(file.done)
-                outcome = answer_all(endpoint, left, taken, system=message, concurrency=concurrency, known=known)
-            else:
-                outcome = _answer_here(Path(model), left, taken, message, max_tokens, batch_size)
-    except KeyboardInterrupt:
-        say(f"interrupted; the same command with --resume goes on with {out}")
-        raise
-    file.in_order(prompts)
+                    asked, known = [prompts[place] for place in left], bool(file.done)
+                    outcome = answer_all(endpoint, asked, taken, system=message, concurrency=concurrency, known=known)
+                else:
+                    outcome = _answer_here(Path(model), prompts, left, taken, message, max_tokens, batch_size)
+        except KeyboardInterrupt:
+            say(f"interrupted; the same command with --resume goes on with {out}")
+            raise
+        file.in_order(prompts)
     if file.untouched and (outcome.problem or outcome.failed):
         raise InputError(f"{outcome.problem or outcome.failed[0]}; {out} is as it was")
     _tell(outcome, len(file.done), len(prompts), out, max_tokens)
@@ -133,6 +133,7 @@ def _text(path: Path | None) -> str | None:
 def _answer_here(
     directory: Path,
     prompts: list[Completion],
+    left: list[int],
     take: Callable[[Completion], None],
     system: str | None,
     max_tokens: int,
@@ -141,14 +142,14 @@ def _answer_here(
     from refusal_clf.generation.outcome import Outcome
 
     outcome = Outcome()
-    if not prompts:
+    if not left:
         return outcome
     from refusal_clf.generation.local import answer_prompts, load_local
 
     model, tokenizer = load_local(directory)
     name = directory.resolve().name
     answers = answer_prompts(
-        model, tokenizer, prompts, name, system=system, batch_size=batch_size, max_new_tokens=max_tokens
+        model, tokenizer, prompts, set(left), name, system=system, batch_size=batch_size, max_new_tokens=max_tokens
     )
     for completion, cut in answers:
         take(completion)

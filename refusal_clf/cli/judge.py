@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from refusal_clf.cli.choices import OnError, Subset, Suite, SuiteChoice, metadata_of
+from refusal_clf.cli.choices import (
+    ApiKeyEnv,
+    Concurrency,
+    OnError,
+    Subset,
+    Suite,
+    SuiteChoice,
+    Timeout,
+    UnusableRows,
+    metadata_of,
+)
 from refusal_clf.cli.extras import need
 from refusal_clf.cli.judging import CONCURRENCY, MAX_TOKENS, OPENAI, TIMEOUT, Judge, find_price, put_questions, tell
 from refusal_clf.cli.progress import say
@@ -32,10 +42,7 @@ def _judge(
     base_url: Annotated[
         str, typer.Option(metavar="URL", help="An OpenAI-compatible endpoint: vLLM, llama.cpp, Ollama, Azure, …")
     ] = OPENAI,
-    api_key_env: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The variable with the key. (default: OPENAI_API_KEY for OpenAI and Azure)"),
-    ] = None,
+    api_key_env: ApiKeyEnv = None,
     form: Annotated[
         Literal["coconot", "xstest"],
         typer.Option(help="coconot: a verdict under the rubric of the subcategory; xstest: a refusal class."),
@@ -56,8 +63,8 @@ def _judge(
         float | None, typer.Option(min=0, metavar="USD", help="Stop before a call could exceed it; as --max-calls.")
     ] = None,
     prices: Annotated[Path | None, typer.Option(metavar="FILE", help="Price table (JSON). (default: packaged)")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=256, metavar="N", help="Calls in flight.")] = CONCURRENCY,
-    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long an answer may take.")] = TIMEOUT,
+    concurrency: Concurrency = CONCURRENCY,
+    timeout: Timeout = TIMEOUT,
     max_tokens: Annotated[
         int, typer.Option(min=16, metavar="N", help="The longest answer; reasoning models need more.")
     ] = MAX_TOKENS,
@@ -68,7 +75,7 @@ def _judge(
     ] = None,
     suite: Suite = "auto",
     subset: Subset = None,
-    on_error: Annotated[OnError, typer.Option(help="What to do with a row that cannot be used.")] = "fail",
+    on_error: UnusableRows = "fail",
     output_format: Annotated[
         Literal["table", "json"], typer.Option("--format", help="How the summary is printed.")
     ] = "table",
@@ -85,6 +92,7 @@ def _judge(
     from refusal_clf.judge.rows import choose, label_row
     from refusal_clf.judge.rubric import load_rubric
     from refusal_clf.judge.session import Plan
+    from refusal_clf.locking import locked_file
     from refusal_clf.writing import write_jsonl
 
     if form == "xstest" and rubric is not None:
@@ -113,10 +121,11 @@ def _judge(
     verdicts = None if sample is None or strategy == "uniform" else _verdicts(completions)
     design = choose(completions, verdicts, sample, strategy, seed, form)
 
-    asked = put_questions(Judge(endpoint, form, texts, plan), completions, design)
-    problem = asked.outcome.problem
-    if asked.reached or problem is None:
-        write_jsonl(out, map(label_row, asked.labels.values()))
+    with locked_file(out):
+        asked = put_questions(Judge(endpoint, form, texts, plan), completions, design)
+        problem = asked.outcome.problem
+        if asked.reached or problem is None:
+            write_jsonl(out, map(label_row, asked.labels.values()))
     if problem is not None:
         raise InputError(f"{problem}; the labels so far are in {out}" if asked.reached else str(problem))
     tell(asked)

@@ -80,6 +80,7 @@ def _review(
         raise InputError("--prefer has a meaning with --merge only")
     from refusal_clf.classifier import RefusalClassifier
     from refusal_clf.judge.rubric import load_rubric
+    from refusal_clf.locking import locked_file
     from refusal_clf.reading import read_completions
     from refusal_clf.review.items import make_queue
     from refusal_clf.review.server import Review, make_server
@@ -100,20 +101,21 @@ def _review(
     judged = _judged(completions, verdicts, labels, judge_name) if labels else {}
     items = make_queue(completions, verdicts, judged, chosen)
     path = out or Path(f"{(texts or file).stem}.review.jsonl")
-    store = open_store(path, items, chosen, reviewer)
     fields: tuple[LabelField, ...] = ("verdict", "refusal") if ask == "both" else (ask,)
-    server, address = make_server(Review(items, store, load_rubric(), fields, show=show), port)
-    say(f"{len(items):,} items ({chosen}); labels go to {path}; Ctrl-C ends the review")
-    if chosen != "random":
-        say("these labels are no random sample: for rates (`calibrate`), label the queue 'random'")
-    # Opening a browser would show the address, and with it the token, in the list of processes.
-    typer.echo(address)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        say(f"labels are in {path}" if path.exists() else "no label was given")
-    finally:
-        server.server_close()
+    with locked_file(path):
+        store = open_store(path, items, chosen, reviewer)
+        server, address = make_server(Review(items, store, load_rubric(), fields, show=show), port)
+        say(f"{len(items):,} items ({chosen}); labels go to {path}; Ctrl-C ends the review")
+        if chosen != "random":
+            say("these labels are no random sample: for rates (`calibrate`), label the queue 'random'")
+        try:
+            # Opening a browser would show the address, and with it the token, in the list of processes.
+            typer.echo(address)
+            server.serve_forever()
+        except KeyboardInterrupt:
+            say(f"labels are in {path}" if path.exists() else "no label was given")
+        finally:
+            server.server_close()
 
 
 def _verdicts_of(folder: Path, completions: list[Completion]) -> list[Verdict]:

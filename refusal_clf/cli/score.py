@@ -16,14 +16,15 @@ import typer
 
 from refusal_clf.cli.bar import progress
 from refusal_clf.cli.choices import (
+    ApiKeyEnv,
     Format,
     Model,
-    OnError,
     Subset,
     Suite,
     Threads,
     Tier,
     TierChoice,
+    UnusableRows,
     metadata_of,
 )
 from refusal_clf.cli.choices import Report as ReportChoice
@@ -71,7 +72,7 @@ def _score(
     threads: Threads = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results in --out.")] = False,
-    on_error: Annotated[OnError, typer.Option(help="What to do with a row that cannot be used.")] = "fail",
+    on_error: UnusableRows = "fail",
     details: Annotated[
         bool, typer.Option("--details/--no-details", help="List subcategories under their categories.")
     ] = False,
@@ -90,10 +91,7 @@ def _score(
     judge_base_url: Annotated[
         str, typer.Option(metavar="URL", help="An OpenAI-compatible endpoint, as that of `judge`.")
     ] = OPENAI,
-    judge_api_key_env: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The variable with the key. (default: OPENAI_API_KEY for OpenAI and Azure)"),
-    ] = None,
+    judge_api_key_env: ApiKeyEnv = None,
     judge_rubric: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Rubric texts, such as CoCoNot's own. (default: packaged)")
     ] = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +77,7 @@ def answer_batches(
     *,
     batch_size: int,
     max_new_tokens: int,
+    wanted: Container[int] | None = None,
     context: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Iterator[list[tuple[int, str, bool]]]:
     """Yield for each batch the places of its texts, the answers, and whether they were cut at `max_new_tokens`.
@@ -87,6 +88,9 @@ def answer_batches(
     ----------
     texts
         What `chat_text` returns.
+    wanted
+        Places whose answers are wanted, default: all. A batch is answered whole or not at all: padding and the order of
+        sums depend on the texts beside a text, and with them its last digits and, rarely, its answer.
     context
         Makes what is entered while the model generates a batch.
     """
@@ -95,6 +99,8 @@ def answer_batches(
     ends = config.eos_token_id or []
     for start in range(0, len(order), batch_size):
         places = order[start : start + batch_size]
+        if wanted is not None and not any(place in wanted for place in places):
+            continue
         chosen = [texts[place] for place in places]
         inputs = tokenizer(chosen, return_tensors="pt", padding=True, add_special_tokens=not tokenizer.chat_template)
         inputs = {name: inputs[name].to(model.device) for name in ("input_ids", "attention_mask")}
@@ -103,21 +109,29 @@ def answer_batches(
         new = output[:, inputs["input_ids"].shape[1] :]
         answers = tokenizer.batch_decode(new, skip_special_tokens=True)
         cut = [len(row) == max_new_tokens and not set(row) & set(ends) for row in new.tolist()]
-        yield list(zip(places, answers, cut, strict=True))
+        found = zip(places, answers, cut, strict=True)
+        yield [one for one in found if wanted is None or one[0] in wanted]
 
 
 def answer_prompts(
     model: Any,  # noqa: ANN401
     tokenizer: Any,  # noqa: ANN401
     prompts: Sequence[Completion],
+    wanted: Container[int],
     name: str,
     *,
     system: str | None,
     batch_size: int,
     max_new_tokens: int,
 ) -> Iterator[tuple[Completion, bool]]:
-    """Yield each prompt with the model's answer under the model's name, and whether the answer was cut."""
+    """Yield each wanted prompt with the model's answer under the model's name, and whether the answer was cut.
+
+    `wanted` are places in `prompts`: what is left of a run is given with what was answered, so that the batches are the
+    same.
+    """
     texts = [chat_text(tokenizer, prompt.prompt, system) for prompt in prompts]
-    for batch in answer_batches(model, tokenizer, texts, batch_size=batch_size, max_new_tokens=max_new_tokens):
+    for batch in answer_batches(
+        model, tokenizer, texts, batch_size=batch_size, max_new_tokens=max_new_tokens, wanted=wanted
+    ):
         for place, answer, cut in batch:
             yield replace(prompts[place], response=answer.strip(), model=name), cut

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -10,7 +11,7 @@ from typing import IO, Any, Self
 
 from refusal_clf.reading import read_completions
 from refusal_clf.records import Completion, InputError
-from refusal_clf.writing import check_same_run, complete_lines, json_line, write_json, write_jsonl
+from refusal_clf.writing import check_same_run, complete_lines, json_line, naming, write_json, write_jsonl
 
 Key = tuple[str, str | None, str | None, str]
 
@@ -59,17 +60,25 @@ class CompletionsFile:
         if not self.untouched:
             write_json(run, settings)
         self._stream: IO[str] | None = None
+        self._opened: os.stat_result | None = None
 
     def __enter__(self) -> Self:
         try:
             self._stream = self.path.open("a", encoding="utf-8", errors="replace", newline="\n")
         except OSError as error:
             raise InputError(f"cannot be written ({error.strerror})", file=self.path) from error
+        self._opened = os.fstat(self._stream.fileno())
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._stream is not None:
-            self._stream.close()
+    def __exit__(self, kind: object, *_: object) -> None:
+        stream, self._stream = self._stream, None
+        if stream is None:
+            return
+        try:
+            stream.close()
+        except OSError:
+            if kind is None:  # else what ended the block is the news, and the line is torn
+                raise
 
     def add(self, completion: Completion) -> None:
         """Append a completion, on disk before this returns."""
@@ -79,25 +88,39 @@ class CompletionsFile:
             self._stream.truncate(0)
             write_json(self._run, self._settings)
             self.untouched = False
-        self._stream.write(json_line(_row(completion)))
-        self._stream.flush()
+        with naming(self.path):
+            self._stream.write(json_line(_row(completion)))
+            self._stream.flush()
         self.done.append(completion)
 
-    def missing(self, prompts: Sequence[Completion]) -> list[Completion]:
-        """Return the prompts that have no completion yet; of equal prompts without ids, as many as are left."""
+    def missing(self, prompts: Sequence[Completion]) -> list[int]:
+        """Return the places of prompts without a completion; of equal prompts without ids, as many as are left."""
         held = Counter(_key(completion) for completion in self.done)
         left = []
-        for prompt in prompts:
+        for place, prompt in enumerate(prompts):
             if held[_key(prompt)]:
                 held[_key(prompt)] -= 1
             else:
-                left.append(prompt)
+                left.append(place)
         return left
 
     def in_order(self, prompts: Iterable[Completion]) -> None:
-        """Rewrite the file in the order of the suite, all or nothing; what is no prompt of it comes last."""
+        """Rewrite the file in the order of the suite, all or nothing; what is no prompt of it comes last.
+
+        If it was deleted meanwhile it is there again: every answer is still at hand.
+
+        Raises
+        ------
+        InputError
+            If another file lies in its place.
+        """
         if self.untouched:
             return
+        if self._opened is not None and self.path.exists():
+            if not os.path.samestat(self._opened, self.path.stat()):
+                raise InputError("was replaced while it was written; it is left as it is", file=self.path)
+        else:
+            write_json(self._run, self._settings)
         place: dict[Key, int] = {}
         for number, prompt in enumerate(prompts):
             place.setdefault(_key(prompt), number)

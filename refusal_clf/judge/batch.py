@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import openai
 
+from refusal_clf.formats import parse_json
 from refusal_clf.judge.client import TransientError
 from refusal_clf.judge.judging import Judging
 from refusal_clf.judge.prompts import Question
@@ -172,11 +173,17 @@ async def _finish(judging: Judging, batch: OpenBatch, poll: float, say: Callable
     except (openai.OpenAIError, ValueError) as error:
         raise await judging.client.explain(error, f"batch {batch.batch_id} could not be collected") from None
     problems = [str(getattr(item, "message", item)) for item in islice(getattr(found.errors, "data", None) or [], 1)]
-    rows = [row for text in texts for line in text.splitlines() if (row := _parsed(line)) is not None]
+    rows = _rows(texts)
     with judging.store.transaction():
         problems += _store(judging, batch.token, rows)
         judging.store.batch_closed(batch.token)
     return judging.client.redact(problems[0]) if problems else None
+
+
+def _rows(texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of result files; a line that is none is passed over."""
+    # Not `splitlines`: JSON may hold U+2028 and U+0085 as they are, and an answer would be cut in two, and lost.
+    return [row for text in texts for line in text.split("\n") if (row := _parsed(line)) is not None]
 
 
 def _lose(judging: Judging, batch: OpenBatch, reason: str, say: Callable[[str], None]) -> str:
@@ -192,13 +199,14 @@ def _lose(judging: Judging, batch: OpenBatch, reason: str, say: Callable[[str], 
 
 def _store(judging: Judging, token: str, rows: list[dict[str, Any]]) -> list[str]:
     """Store a batch's results; return the reasons of the calls that got none."""
-    calls, problems = judging.store.calls_of(token), []
+    calls = {f"{key}-{attempt}": (key, *call) for (key, attempt), call in judging.store.calls_of(token).items()}
+    problems = []
     for row in rows:
-        key, _, attempt = str(row.get("custom_id")).rpartition("-")
-        number, most = calls.pop((key, int(attempt) if attempt.isdigit() else 0), (None, 0.0))
-        if number is None:
+        if (call := calls.pop(str(row.get("custom_id")), None)) is None:
             continue
-        response = row.get("response") or {}
+        key, number, most = call
+        given = row.get("response")
+        response = given if isinstance(given, dict) else {}
         body, status = response.get("body"), response.get("status_code")
         try:
             if status != 200:
@@ -210,7 +218,7 @@ def _store(judging: Judging, token: str, rows: list[dict[str, Any]]) -> list[str
             judging.store.failed(number, reason)
             judging.budget.release(most)
             judging.progress.failed[key] = reason
-    for (key, _), (_, most) in calls.items():  # it expired, or was cancelled, before they were made
+    for key, _, most in calls.values():  # it expired, or was cancelled, before they were made
         judging.budget.release(most)
         judging.progress.failed[key] = "not answered in the batch"
     return problems
@@ -224,7 +232,7 @@ def _reason(error: Any, status: object) -> str:  # noqa: ANN401
 
 def _parsed(line: str) -> dict[str, Any] | None:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except ValueError:
         return None
     return row if isinstance(row, dict) else None

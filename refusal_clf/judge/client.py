@@ -19,6 +19,7 @@ from refusal_clf.report.escaping import printable
 
 _SEED: Final = 0
 _SHOWN: Final = 200
+_MOST_TOKENS: Final = 10**9
 _SECRET_LENGTH: Final = 8
 """Shorter keys are placeholders such as "none" and "EMPTY", which may be parts of honest words."""
 _LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
@@ -214,11 +215,12 @@ class JudgeClient:
         document = reply.model_dump() if hasattr(reply, "model_dump") else reply
         try:
             choice = document["choices"][0]
-            message, usage = choice["message"], document.get("usage") or {}
+            message, usage = choice["message"], document.get("usage")
             text = message.get("content") or message.get("refusal") or ""
         except (TypeError, KeyError, IndexError, AttributeError):
             problem = document.get("error") if isinstance(document, dict) else document
             raise TransientError(self.redact(f"the reply is no chat completion: {problem}"), billed=True) from None
+        usage = usage if isinstance(usage, dict) else {}
         return Answer(
             text=self.hide_key(clean(str(text))),
             finish_reason=self.redact(str(choice.get("finish_reason"))),
@@ -301,7 +303,8 @@ class JudgeClient:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) else None
+    """Return a number of tokens; None for what is none, so that the call counts as the most that it can cost."""
+    return value if isinstance(value, int) and 0 <= value <= _MOST_TOKENS else None
 
 
 def _retry_after(headers: Any) -> float | None:  # noqa: ANN401

@@ -12,8 +12,14 @@ _ANSI: Final = re.compile(
     r"|\x1b[ -/]*[0-~]?"
 )
 _MARKDOWN: Final = re.compile(r"([\\`*_\[\]<>|~&#])")
-_COMMAND: Final = re.compile(r"##(?=\[|vso\[)", re.IGNORECASE)
-"""Runners of Azure and GitHub obey `##vso[...]` and `##[...]` anywhere in a line that a step prints."""
+_COMMAND: Final = re.compile(
+    r"#(?=#(?:\[|vso\[|teamcity\[))"
+    r"|:(?=:(?:add-mask|add-matcher|add-path|debug|echo|endgroup|error|group|notice|remove-matcher|save-state|set-env"
+    r"|set-output|stop-commands|warning)\b)",
+    re.IGNORECASE,
+)
+"""Runners of Azure, GitHub and TeamCity obey `##vso[...]`, `##[...]` and `##teamcity[...]` in what a step prints, and
+GitHub's `::error ...::` where a line begins, as a name in a table's first column does, or a word that is folded."""
 _INVISIBLE: Final = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Categories of control, formatting, surrogate, private and unassigned characters, and of other line ends."""
 _JOINERS: Final = "\n\t\u200c\u200d"
@@ -36,7 +42,7 @@ def printable(text: str, limit: int = 80) -> str:
     # Bounded first: a name of megabytes must not cost more than a long one. The factor leaves room for what goes.
     text = _ANSI.sub("", text[: 40 * limit])
     text = " ".join("".join(" " if _unprintable(character) else character for character in text).split())
-    text = _COMMAND.sub("# #", text)
+    text = _COMMAND.sub(r"\g<0> ", text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

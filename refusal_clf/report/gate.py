@@ -54,7 +54,10 @@ def print_gate(gate: Gate, file: TextIO | None = None) -> None:
         console.print(Text(more), soft_wrap=True)
     for note in gate.notes:
         console.print(Text(f"! {printable(note, limit=_TEXT)}", style="yellow"), soft_wrap=True)
-    console.print(Text(outcome(gate), style="bold green" if gate.passed else "bold red"), soft_wrap=True)
+    # Its names are those of the file, many of them if many groups failed.
+    console.print(
+        Text(printable(outcome(gate), limit=2000), style="bold green" if gate.passed else "bold red"), soft_wrap=True
+    )
 
 
 def gate_markdown(gate: Gate) -> str:

@@ -239,17 +239,11 @@ def _answered(data: Slice) -> Iterator[tuple[Label, Verdict]]:
     probabilities, names = data.methods[OURS].astype(float), LABELS[data.family]
     rows = zip(data.examples, probabilities, answers(data.methods[OURS], names), data.sure, strict=True)
     for example, probability, answer, sure in rows:
-        one = example.label.completion
         p, of_verdicts = float(_declined(probability, data.family)), data.family == "verdict"
         yield (
             example.label,
-            Verdict(
-                id=one.id,
-                suite=one.suite,
-                subset=one.subset,
-                category=one.category,
-                subcategory=one.subcategory,
-                model=one.model,
+            Verdict.of(
+                example.label.completion,
                 verdict=VERDICTS[answer] if of_verdicts else "neither",
                 p_noncompliance=p if of_verdicts else None,
                 refusal=None if of_verdicts else REFUSAL_CLASSES[answer],
