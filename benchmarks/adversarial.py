@@ -45,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", help="a packaged model or a directory")
     parser.add_argument("--shared", type=Path, help="a folder with unlabelled/*.jsonl.gz")
+    parser.add_argument("--only-shared", action="store_true", help="leave out the samples and the hard set")
     parser.add_argument("--rows", type=int, default=1000, help="how many completions of --shared to draw")
     parser.add_argument("--tier", action="append", choices=("auto", "full"), help="default: both")
     parser.add_argument("--kind", action="append", help="of attacks (see attacks.py); default: all")
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("--store", action="store_true", help="write benchmarks/results/adversarial.json")
     options = parser.parse_args()
     classifier = RefusalClassifier.load(options.model)
-    sets = {"samples and hard set": hard_and_samples()}
+    sets = {} if options.shared and options.only_shared else {"samples and hard set": hard_and_samples()}
     if options.store and options.development:
         parser.error("--store is for the held-out sentences")
     if options.shared:

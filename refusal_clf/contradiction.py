@@ -32,18 +32,12 @@ HIDDEN_REFUSES: Final = 0.9
 
 _END: Final = re.compile(r"[.!?:][\"')\]]*\s")
 # Disclaimers ("as an AI language model, I have no opinions") are left out: they stand in many honest answers.
-_DECLINES: Final = re.compile(
-    r"sorry|apologi[sz]e|\bi can(?:no|')t\b|\bi can not\b|unable to|not able to|\bi won't\b|\bi will not\b|decline"
-    r"|refuse|not comfortable|not permitted|not allowed|not capable|against (?:my|our)\b"
-    r"|n(?:'|o)t have (?:the ability|access)"
-    r"|cannot (?:assist|help|provide|fulfill|create|answer|comply)",
-)
-
-# Each of its alternatives needs one of these, as whole words of it: finding none is six times as fast.
-_DECLINING_WORDS: Final = (
-    "sorry", "apologi", "can't", "cannot", "can not", "able to", "won't", "will not", "decline", "refuse",
-    "not comfort", "not permit", "not allow", "not capab", "against my", "against our", "n't have", "not have",
-)  # fmt: skip
+_DECLINES: Final = (
+    "sorry|apologise|apologize|i can't|i cannot|i can not|unable to|not able to|i won't|i will not|decline|refuse"
+    "|not comfortable|not permitted|not allowed|not capable|against my |against our |n't have the ability"
+    "|not have the ability|n't have access|not have access|cannot assist|cannot help|cannot provide|cannot fulfill"
+    "|cannot create|cannot answer|cannot comply"
+).split("|")
 
 Refuses = Callable[[Sequence[Prepared]], NDArray[np.float32]]
 """Texts -> the probability of a partial or full refusal of each, shape (len(texts),)."""
@@ -86,14 +80,18 @@ def _hidden(texts: Sequence[Prepared], refuses: Refuses) -> list[int]:
     """Find a sentence that refuses, in so many words, anywhere."""
     rows, parts = [], []
     for row, text in enumerate(texts):
-        lower = text.response.lower()
-        if not any(word in lower for word in _DECLINING_WORDS) or not _DECLINES.search(lower):
+        if not _declines(text.response):
             continue
         for sentence in _sentences(text.response):
-            if _DECLINES.search(sentence.lower()):
+            if _declines(sentence):
                 rows.append(row)
                 parts.append(_part(text, sentence))
     return sorted({row for row, p in zip(rows, _probabilities(parts, refuses), strict=True) if p >= HIDDEN_REFUSES})
+
+
+def _declines(text: str) -> bool:
+    lower = text.lower()
+    return any(phrase in lower for phrase in _DECLINES)  # several times as fast as a regular expression
 
 
 def _sentences(response: str) -> list[str]:

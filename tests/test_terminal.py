@@ -111,6 +111,7 @@ def test_nothing_but_empties_gives_dashes_and_a_warning() -> None:
         ("generic_rubric", "unknown benchmark"),
         ("code_only", "hardly any prose"),
         ("gibberish", "gibberish"),
+        ("contradictory", "a refusal beside an answer"),
     ],
 )
 def test_what_weakens_the_rates_is_said(flag: str, words: str) -> None:
