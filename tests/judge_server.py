@@ -116,13 +116,12 @@ class JudgeServer:
         if batch["polls"] > self.polls_before_end and batch["status"] == "in_progress":
             requests = [json.loads(line) for line in self.files[batch["input_file_id"]].splitlines()]
             rows = [row for request in requests if (row := self.batch_result(request)) is not None]
-            good = [row for row in rows if (row["response"] or {}).get("status_code") == 200]
+            good = [row for row in rows if '"status_code": 200' in json.dumps(row["response"])]
             for name, chosen in (("output", good), ("error", [row for row in rows if row not in good])):
                 if chosen:
-                    self.files[f"{batch_id}-{name}"] = "".join(
-                        json.dumps(row, ensure_ascii=False) + "\n"
-                        for row in chosen  # as vLLM writes it
-                    ).encode()
+                    # As vLLM writes it: characters stand as they are.
+                    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in chosen)
+                    self.files[f"{batch_id}-{name}"] = "".join(lines).encode()
                     batch[f"{name}_file_id"] = f"{batch_id}-{name}"
             batch["status"] = "completed"
         return batch

@@ -118,6 +118,8 @@ def test_the_server_answers_its_own_page_alone_and_hides_other_labels(tmp_path):
         label = json.dumps({"place": 0, "field": "verdict", "value": "compliance"})
         assert ask(f"/{path}label", "POST", label, Content_Type="text/plain")[0] == 415
         assert ask(f"/{path}label", "POST", '{"place": 99}', Content_Type="application/json")[0] == 400
+        assert ask(f"/{path}label", "POST", "[" * 4000, Content_Type="application/json")[0] == 400
+        assert ask(f"/{path}label", "POST", "{}", Content_Type="application/json", Content_Length="9" * 5000)[0] == 413
         assert ask(f"/{path}label", "POST", label, Content_Type="application/json")[0] == 200
 
 

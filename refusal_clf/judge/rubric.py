@@ -84,7 +84,8 @@ def _read(path: Path) -> Any:  # noqa: ANN401
     try:
         return parse_json(text)
     except ValueError as whole:
-        lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+        # At line feeds only: JSON strings may hold every other line separator.
+        lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
         rows = []
         for number, line in lines:
             try:

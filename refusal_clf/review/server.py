@@ -15,6 +15,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
+from refusal_clf.formats import parse_json
 from refusal_clf.judge.rubric import Rubric
 from refusal_clf.records import InputError
 from refusal_clf.review import page
@@ -198,10 +199,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Content-Type") != "application/json":
             raise _RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not JSON")
         length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit() and int(length) <= _MOST_BYTES):
+        if not (length.isascii() and length.isdigit() and len(length) < 10 and int(length) <= _MOST_BYTES):
             raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "no length, or too long")
         try:
-            asked = json.loads(self.rfile.read(int(length)))
+            asked = parse_json(self.rfile.read(int(length)).decode("utf-8"))
         except ValueError as error:
             raise _RefusedError(HTTPStatus.BAD_REQUEST, "not JSON") from error
         if path == "undo":
