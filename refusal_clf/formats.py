@@ -16,18 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from refusal_clf.json_arrays import array_items
 from refusal_clf.records import InputError
 from refusal_clf.streams import MAX_LINE_BYTES, check_readable, endings, name_of, peek, read_chunks, split_lines
 
-MAX_DOCUMENT_BYTES: Final = 512 * 2**20
-"""The largest JSON array that is read; it must be held in memory, unlike every other format."""
+MAX_CELLS: Final = 2**17
+"""The most cells of a row of a table: a line of nothing but commas is one of tens of millions."""
+MAX_UNPACKED_BYTES: Final = 2**30
+"""The largest Parquet file that is unpacked: it goes to a temporary file, since it is read from its end."""
 
 ENDINGS: Final = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 """What the names of files of completions end in, but for .gz and .zst; any other ending is read as JSON lines."""
 
-_PARQUET_BATCH: Final = 512
 _RAW_CHARS: Final = 200
-_SPACE: Final = re.compile(r"\s*")
 _UNDECODABLE: Final = re.compile(r"[\udc80-\udcff]")
 # An array of objects, or an empty one; a line such as `[1, 2]` is a bad line of JSON lines.
 _ARRAY_START: Final = re.compile(rb"\s*\[\s*(?:[{\]]|\Z)")
@@ -67,7 +68,7 @@ def is_completions_name(name: str) -> bool:
 
 
 def read_rows(path: Path) -> Iterator[Row | SkippedRow]:
-    """Yield the rows of a file in order; the memory needed does not grow with the file, JSON arrays aside.
+    """Yield the rows of a file in order; the memory needed does not grow with the file.
 
     Parameters
     ----------
@@ -103,14 +104,14 @@ def _json_rows(path: Path, *, whole_document: bool) -> Iterator[Row | SkippedRow
     name = name_of(path)
     head, chunks = peek(read_chunks(path), name)
     if _ARRAY_START.match(head):
-        yield from _array_rows(_document(chunks, name), name)
+        yield from _array_rows(chunks, name)
         return
     lines = split_lines(chunks, name)
     if whole_document and head:
         first = next(lines)
         lines = itertools.chain([first], lines)
         if isinstance(parse_line(1, first), SkippedRow):  # one indented object rather than JSON lines
-            yield from _array_rows(f"[{_document(lines, name)}]", name)
+            yield from _array_rows(itertools.chain([b"["], lines, [b"]"]), name)
             return
     for number, line in enumerate(lines, start=1):
         if line.strip():
@@ -150,47 +151,10 @@ def kind_of(value: object) -> str:
     return next((name for types, name in names if isinstance(value, types)), f"a {type(value).__name__}")
 
 
-def _document(chunks: Iterable[bytes], name: str) -> str:
-    """Return a whole file as text, refusing one that would fill the memory."""
-    data = bytearray()
-    for chunk in chunks:
-        data += chunk
-        if len(data) > MAX_DOCUMENT_BYTES:
-            limit = MAX_DOCUMENT_BYTES // 2**20
-            raise InputError(f"a JSON array over {limit} MB; use JSON lines (one object a line)", file=name)
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError("not valid UTF-8", file=name, line=line) from error
-
-
-def _array_rows(text: str, name: str) -> Iterator[Row | SkippedRow]:
-    """Yield the items of a JSON array with the lines that they begin on."""
-    decoder, line, counted, separator = json.JSONDecoder(), 1, 0, "["
-
-    def advance(position: int) -> int:
-        nonlocal line, counted
-        position = _SPACE.match(text, position).end()  # type: ignore[union-attr]
-        line, counted = line + text.count("\n", counted, position), position
-        return position
-
-    position = advance(0)
-    while text[position : position + 1] == separator:
-        position = advance(position + 1)
-        if text[position : position + 1] == "]":
-            break
-        try:
-            value, end = decoder.raw_decode(text, position)
-        except (ValueError, RecursionError) as error:
-            at = line + text.count("\n", position, getattr(error, "pos", position))
-            raise InputError(f"not JSON ({getattr(error, 'msg', error)})", file=name, line=at) from error
-        raw = text[position : position + _RAW_CHARS]
+def _array_rows(chunks: Iterable[bytes], name: str) -> Iterator[Row | SkippedRow]:
+    for line, value, raw in array_items(chunks, name):
         is_object = isinstance(value, dict)
         yield Row(line, value, raw) if is_object else skipped(line, f"not an object but {kind_of(value)}", raw)
-        position, separator = advance(end), ","
-    if text[position : position + 1] != "]" or text[position + 1 :].strip():
-        raise InputError("not JSON (the array is not closed, or text follows it)", file=name, line=line)
 
 
 def _csv_rows(path: Path, delimiter: str) -> Iterator[Row | SkippedRow]:
@@ -200,11 +164,11 @@ def _csv_rows(path: Path, delimiter: str) -> Iterator[Row | SkippedRow]:
     first_line = head.split(b"\n", 1)[0]
     if delimiter == "," and b"," not in first_line:  # spreadsheets in many locales write semicolons
         delimiter = next((mark for mark in (";", "\t") if mark.encode() in first_line), ",")
-    texts = (line.decode("utf-8", "surrogateescape") for line in split_lines(chunks, name))
-    reader = csv.reader(texts, delimiter=delimiter, strict=True)
+    lines = _CountedLines(split_lines(chunks, name), delimiter, name)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     header: list[str] | None = None
     while True:
-        line = reader.line_num + 1
+        line = lines.begin()
         try:
             cells = next(reader, None)
         except csv.Error as error:
@@ -225,24 +189,82 @@ def _csv_rows(path: Path, delimiter: str) -> Iterator[Row | SkippedRow]:
             yield Row(line, dict(zip(header, cells, strict=True)), raw)
 
 
+class _CountedLines:
+    """The lines of a table as text; one that would make a row of more than `MAX_CELLS` cells is never cut into them."""
+
+    def __init__(self, lines: Iterable[bytes], delimiter: str, name: str) -> None:
+        self._lines, self._delimiter, self._name = iter(lines), delimiter, name
+        self._number = self._cells = 0
+        self._quoted = False
+
+    def begin(self) -> int:
+        """Take note that a row begins with the next line, and return that line's number."""
+        self._cells, self._quoted = 0, False
+        return self._number + 1
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines).decode("utf-8", "surrogateescape")
+        self._number += 1
+        self._cells += self._count(line)
+        self._quoted = True  # a row goes on in the next line only within quotes
+        if self._cells > MAX_CELLS:
+            raise InputError(f"a row of more than {MAX_CELLS:,} cells", file=self._name, line=self._number)
+        return line
+
+    def _count(self, line: str) -> int:
+        """Count the cells that end in a line; an estimate from above where there cannot be too many."""
+        most = line.count(self._delimiter) + 1
+        if self._cells + most <= MAX_CELLS:
+            return most
+        cells = position = 0
+        quoted = self._quoted
+        while cells <= MAX_CELLS and position <= len(line):
+            if quoted or line.startswith('"', position):
+                position = _closing_quote(line, position + (not quoted))
+                quoted = False
+            position = line.find(self._delimiter, position) + 1
+            cells += 1
+            if not position:
+                break
+        return cells
+
+
+def _closing_quote(line: str, position: int) -> int:
+    """Return the place behind the quote that ends a cell, the end of the line if it goes on; doubled ones are text."""
+    while (position := line.find('"', position) + 1) and line.startswith('"', position):
+        position += 1
+    return position or len(line)
+
+
 def _parquet_rows(path: Path, *, compressed: bool) -> Iterator[Row | SkippedRow]:
     name = name_of(path)
     try:
         import pyarrow as pa
-        import pyarrow.parquet as pq
+
+        from refusal_clf.parquet_files import parquet_rows
     except ImportError as error:
         raise InputError("Parquet needs an extra: pip install 'refusal-clf[parquet]'", file=name) from error
     with tempfile.TemporaryFile() if compressed else path.open("rb") as stream:
         if compressed:  # a Parquet file is read from its end, and an archive from its start
             for chunk in read_chunks(path):
                 stream.write(chunk)
+                if stream.tell() > MAX_UNPACKED_BYTES:
+                    limit = MAX_UNPACKED_BYTES // 2**20
+                    raise InputError(f"unpacks to more than {limit:,} MB; unpack it, and give what it holds", file=name)
             stream.seek(0)
         try:
-            line = 0
-            for batch in pq.ParquetFile(stream).iter_batches(batch_size=_PARQUET_BATCH):
-                for values in batch.to_pylist():
-                    line += 1
-                    yield Row(line, values, str(values)[:_RAW_CHARS])
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            for line, values in enumerate(parquet_rows(stream, name), start=1):
+                yield Row(line, values, _beginning(values))
+        except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"corrupt Parquet file ({reason})", file=name) from error
+
+
+def _beginning(values: dict[str, Any]) -> str:
+    """Show what a row begins with, without making a second copy of a long one."""
+    first = itertools.islice(values.items(), _RAW_CHARS)
+    shown = {name: value[:_RAW_CHARS] if isinstance(value, str | bytes) else value for name, value in first}
+    return str(shown)[:_RAW_CHARS]

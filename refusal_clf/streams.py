@@ -14,7 +14,7 @@ from refusal_clf.records import InputError
 
 STDIN: Final = "-"
 
-MAX_LINE_BYTES: Final = 128 * 2**20
+MAX_LINE_BYTES: Final = 32 * 2**20
 """The longest line, and the longest cell of a table, that is read: an archive of a few kilobytes can hold gigabytes."""
 
 _CHUNK: Final = 2**20

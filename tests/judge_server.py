@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 import time
 from collections import Counter
@@ -51,6 +52,12 @@ def problem(status: int, message: str, headers: dict[str, str] | None = None, **
     )
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # the client was killed
+            super().handle_error(request, client_address)
+
+
 Behaviour = Callable[[int, dict[str, Any]], Reply]
 """Number of the chat request, from 1, and its body -> what is done with it."""
 
@@ -72,7 +79,7 @@ class JudgeServer:
         self.polls_before_end = 1
         self.batch_result: Callable[[dict[str, Any]], dict[str, Any] | None] = batch_row
         self.lock = threading.Lock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._http = _Server(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -103,7 +104,11 @@ def run_judge(
     """
     store = Store(plan.store, judge=endpoint.model, prompt_version=PROMPT_VERSION, rubric=plan.rubric)
     with store:
-        return asyncio.run(_run(endpoint, questions, plan, store, started, say))
+        try:
+            return asyncio.run(_run(endpoint, questions, plan, store, started, say))
+        except sqlite3.OperationalError as error:  # a full disk, a folder that was deleted
+            reason = f"cannot be written ({error}); what it holds is kept, and the same command goes on"
+            raise InputError(reason, file=plan.store) from error
 
 
 async def _run(
