@@ -5,13 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from refusal_clf.records import Tier
+from refusal_clf.records import RefusalName, Tier, VerdictName
 from refusal_clf.text import Prepared
 
 REMEMBERED: Final = 4_096
@@ -20,13 +17,29 @@ REMEMBERED: Final = 4_096
 
 @dataclass(slots=True)
 class Answer:
-    """What the tiers say of one text: probabilities of both heads, each of shape (3,)."""
+    """What the tiers say of one text.
 
-    verdict: NDArray[np.float32] = field(init=False)
-    refusal: NDArray[np.float32] = field(init=False)
+    In plain numbers: rows of arrays would keep their whole chunk's array, and leave the heap full of holes.
+
+    Attributes
+    ----------
+    probabilities
+        Of `VERDICTS`, then of `REFUSAL_CLASSES`.
+    p_refusal
+        Of a refusal of either kind.
+    """
+
+    probabilities: tuple[float, ...] = ()
+    verdict: VerdictName = "neither"
+    refusal: RefusalName = "full_compliance"
+    p_refusal: float = 0.0
     tier: Tier = "fast"
     truncated: bool = False
     contradictory: bool = False
+
+    def decide(self, probabilities: Sequence[float], verdict: VerdictName, refusal: RefusalName, p: float) -> None:
+        """Take what was computed; `p` is that of a refusal of either kind."""
+        self.probabilities, self.verdict, self.refusal, self.p_refusal = tuple(probabilities), verdict, refusal, p
 
 
 class Recent:
