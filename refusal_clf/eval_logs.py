@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -54,10 +55,10 @@ def _check_sizes(path: Path) -> None:
     """Unpack every file in the archive and let it go: the sizes in its directory can be wrong, and Inspect reads on."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            member.file_size = MAX_MEMBER_BYTES + 1  # where zipfile would stop
+            member.file_size = sys.maxsize  # where zipfile would stop
             size = 0
             with archive.open(member) as stream:
-                while data := stream.read(_CHUNK):
+                while size <= MAX_MEMBER_BYTES and (data := stream.read(_CHUNK)):
                     size += len(data)
             if size > MAX_MEMBER_BYTES:
                 limit = MAX_MEMBER_BYTES // 2**20
