@@ -73,7 +73,7 @@ def _again(command: Command, out: Path, expected: dict[str, str]) -> int:
 
 def _signals(command: Command, scratch: Path, whole: float, expected: dict[str, str]) -> Iterator[dict[str, Any]]:
     for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-        ended, wrong, traces = 0, 0, 0
+        ended, stopped, wrong, traces = 0, 0, 0, 0
         for step in range(MOMENTS):
             out = scratch / f"{number.name}-{step}"
             process = start(command.arguments(out), stderr=subprocess.PIPE)
@@ -83,11 +83,13 @@ def _signals(command: Command, scratch: Path, whole: float, expected: dict[str, 
                 process.send_signal(number)
             traces += b"Traceback" in process.communicate()[1]
             ended += process.returncode in (status, 0)
+            stopped += process.returncode == status
             wrong += _again(command, out, expected)
         yield {
             "event": number.name,
             "trials": MOMENTS,
             "ended_in_order": ended,
+            "stopped_by_it": stopped,
             "tracebacks": traces,
             "different_in_the_end": wrong,
         }

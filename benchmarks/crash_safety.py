@@ -16,6 +16,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -45,6 +46,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS, help="parts can run side by side, into files of their own")
     options = parser.parse_args()
+    # A shell's background jobs ignore it, and so would the processes that are started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     chance = random.Random(options.seed)
     document: dict[str, Any] = {"machine": describe(), "kills": [], "others": []}
 

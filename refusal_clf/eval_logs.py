@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -9,6 +11,10 @@ from typing import Any, Final
 from refusal_clf.formats import Row
 from refusal_clf.records import InputError
 
+MAX_MEMBER_BYTES: Final = 128 * 2**20
+"""The largest file in a log's archive, a sample with its events; Inspect unpacks each of them as a whole."""
+
+_CHUNK: Final = 2**20
 # What may be large and says nothing of prompt and response.
 _UNREAD: Final = {"store", "events"}
 
@@ -22,13 +28,14 @@ def read_eval_log_rows(path: Path) -> Iterator[Row]:
     Raises
     ------
     InputError
-        If Inspect is not installed, or the file is no log that it reads.
+        If Inspect is not installed, or the file is no log that it reads, or a file in it is too large.
     """
     try:
         from inspect_ai.log import read_eval_log, read_eval_log_samples
     except ImportError as error:
         raise InputError("Inspect logs need an extra: pip install 'refusal-clf[inspect]'", file=path) from error
     try:
+        _check_sizes(path)
         head = read_eval_log(str(path), header_only=True).eval
         subset = (head.task_args or {}).get("subset")
         shared = {"task": head.task, "model": head.model} | ({"subset": subset} if isinstance(subset, str) else {})
@@ -42,6 +49,20 @@ def read_eval_log_rows(path: Path) -> Iterator[Row]:
     except Exception as error:  # a damaged archive, JSON or schema raises as many kinds of errors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"not an Inspect log that can be read ({reason})", file=path) from error
+
+
+def _check_sizes(path: Path) -> None:
+    """Unpack every file in the archive and let it go: the sizes in its directory can be wrong, and Inspect reads on."""
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            member.file_size = sys.maxsize  # where zipfile would stop
+            size = 0
+            with archive.open(member) as stream:
+                while size <= MAX_MEMBER_BYTES and (data := stream.read(_CHUNK)):
+                    size += len(data)
+            if size > MAX_MEMBER_BYTES:
+                limit = MAX_MEMBER_BYTES // 2**20
+                raise InputError(f"{member.filename[:80]!r} in it has more than {limit} MB", file=path)
 
 
 def _values(sample: Any, shared: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401

@@ -96,7 +96,7 @@ class _Window:
         if problem is not None:
             at = self.line + self._text.count("\n", self._at, problem.pos)
             raise InputError(f"not JSON ({problem.msg})", file=self._name, line=at) from problem
-        found = self.line, value, self._text[self._at : self._at + _RAW_CHARS]
+        found = self.line, value, self._text[self._at : min(end, self._at + _RAW_CHARS)]
         self._advance(end)
         return found
 

@@ -190,6 +190,8 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             content = self.rfile.read(int(self.headers["Content-Length"]))
+            if len(content) < int(self.headers["Content-Length"]):  # the client was killed as it sent it
+                return
             if self.path == "/v1/chat/completions":
                 body = json.loads(content)
                 self._send(server.chat(body, self.headers["Authorization"]), question_of(body))

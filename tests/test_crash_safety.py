@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import random
@@ -9,12 +10,14 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli_harness import COMMAND, REPOSITORY, ROWS, assert_one_error, needs_model, run, write_rows
+from judge_server import JudgeServer, Reply, completion, labelled, question_of, serving
 
-from refusal_clf.locking import LOCK_FILE, locked
+from refusal_clf.locking import LOCK_FILE, locked, locked_file
 from refusal_clf.records import InputError, Verdict
 from refusal_clf.writing import VerdictWriter, completing, open_run_dir
 
@@ -87,6 +90,108 @@ def test_a_second_run_into_the_same_folder_is_refused(completions: Path, tmp_pat
             run("score", completions, "--out", tmp_path / "out"), "another run is writing into this folder"
         )
     assert run("score", completions, "--out", tmp_path / "out").status == 0
+
+
+class TestGenerate:
+    """`generate` against a server on this machine whose answers tell what was asked."""
+
+    @pytest.fixture
+    def server(self) -> Iterator[JudgeServer]:
+        pytest.importorskip("openai")
+        with serving(lambda _, body: Reply(completion(f"To {question_of(body)}"), delay=0.05)) as server:
+            yield server
+
+    @pytest.fixture
+    def command(self, server: JudgeServer, tmp_path: Path) -> list[str | Path]:
+        prompts = write_rows(tmp_path / "prompts.jsonl", [{"id": f"p{at}", "prompt": f"q{at}"} for at in range(80)])
+        return [
+            *("generate", "--suite", prompts, "--model", "m", "--base-url", server.url, "--concurrency", "4"),
+            *("--out", tmp_path / "out" / "c.jsonl"),
+        ]
+
+    def test_killed_again_and_again_it_loses_and_repeats_nothing(self, command, server, tmp_path) -> None:
+        out, chance, held = tmp_path / "out" / "c.jsonl", random.Random(0), set[str]()
+        for kill in range(3):
+            running = start(*command, *(["--resume"] if kill else []))
+            while running.poll() is None and len(_prompts_in(out)) == len(held):
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0, 0.3))
+            running.kill()
+            running.communicate()
+            assert not held & {question_of(body) for body in server.requests}
+            server.requests.clear()
+            held = _prompts_in(out)
+        (out.parent / ".c.jsonl.abcd_123.part").write_text("half")
+        assert run(*command, "--resume").status == 0
+        assert not held & {question_of(body) for body in server.requests}
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        assert [(row["id"], row["response"]) for row in rows] == [(f"p{at}", f"To q{at}") for at in range(80)]
+        assert sorted(contents(out.parent)) == ["c.jsonl", "c.run.json"]
+
+    @pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+    def test_told_to_stop_it_says_how_to_go_on(self, command, tmp_path, sent, status) -> None:
+        running = start(*command)
+        while running.poll() is None and not _prompts_in(tmp_path / "out" / "c.jsonl"):
+            time.sleep(0.01)
+        running.send_signal(sent)
+        _, err = running.communicate()
+        assert running.returncode == status
+        assert err.startswith("interrupted; the same command with --resume goes on")
+        assert err.count("\n") == 1
+
+    def test_a_second_run_into_the_same_file_is_refused(self, command, tmp_path) -> None:
+        with locked_file(tmp_path / "out" / "c.jsonl"):
+            assert_one_error(run(*command), r"c\.jsonl: another run is writing this file")
+        assert run(*command).status == 0
+
+    def test_a_file_that_is_deleted_meanwhile_is_there_again(self, command, tmp_path) -> None:
+        running = start(*command)
+        while running.poll() is None and not _prompts_in(tmp_path / "out" / "c.jsonl"):
+            time.sleep(0.01)
+        shutil.rmtree(tmp_path / "out")
+        assert running.wait() == 0
+        assert len(_prompts_in(tmp_path / "out" / "c.jsonl")) == 80
+        assert run(*command, "--resume").status == 0
+
+    def test_a_file_that_takes_its_place_meanwhile_is_left_alone(self, command, tmp_path) -> None:
+        out = tmp_path / "out" / "c.jsonl"
+        running = start(*command)
+        while running.poll() is None and not _prompts_in(out):
+            time.sleep(0.01)
+        out.unlink()
+        out.write_text("mine")
+        _, err = running.communicate()
+        assert running.returncode == 2
+        assert "was replaced while it was written" in err
+        assert out.read_text() == "mine"
+
+    def test_a_full_disk_names_the_file(self, command, tmp_path) -> None:
+        if not Path("/dev/full").exists():
+            pytest.skip("no /dev/full")
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "c.jsonl").symlink_to("/dev/full")
+        assert_one_error(run(*command, "--overwrite"), r"c\.jsonl: No space left on device")
+
+
+def _prompts_in(path: Path) -> set[str]:
+    """Return the prompts of a file's complete lines."""
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    return {json.loads(line)["prompt"] for line in lines}
+
+
+def test_a_store_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("openai")
+    rows = write_rows(tmp_path / "rows.jsonl", ROWS)
+
+    def take_away(number: int, _: object) -> Reply:
+        if number == 2:
+            shutil.rmtree(tmp_path / "out")
+        return labelled()
+
+    with serving(take_away) as server:
+        fixed = ("judge", rows, "--model", "m", "--base-url", server.url, "--concurrency", "1", "--out")
+        assert_one_error(run(*fixed, tmp_path / "out" / "l.jsonl"), r"l\.sqlite: cannot be written")
+        assert run(*fixed, tmp_path / "out" / "l.jsonl").status == 0
 
 
 def test_a_verdict_that_cannot_be_written_names_its_file(tmp_path: Path) -> None:

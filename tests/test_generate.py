@@ -222,6 +222,30 @@ def test_a_local_directory_answers_and_check_reads_it(suite: Path, tmp_path: Pat
     assert run("score", out, "--out", tmp_path / "run").status == 0
 
 
+def test_a_local_directory_with_other_weights_is_not_gone_on_with(suite: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("accelerate")
+    from tiny_causal import tiny_model, tiny_tokenizer
+
+    model, directory, out = tiny_model(), tmp_path / "tiny", suite.with_name("out.jsonl")
+    model.save_pretrained(directory)
+    tiny_tokenizer().save_pretrained(directory)
+    arguments = ("generate", "--suite", suite, "--model", directory, "--out", out, "--max-tokens", "4")
+    assert run(*arguments, "--batch-size", "4").status == 0
+    whole = out.read_bytes()
+    # A run that was interrupted in the middle of batches, and a directory to which logs and completions were added.
+    out.write_bytes(b"".join(whole.splitlines(keepends=True)[1::2]))
+    (directory / "trainer_state.json").write_text("{}")
+    (directory / "c.run.json").write_text("{}")
+    assert run(*arguments, "--batch-size", "4", "--resume").status == 0
+    assert out.read_bytes() == whole
+    with torch.no_grad():
+        model.model.norm.weight[3] += 0.5
+    model.save_pretrained(directory)
+    assert_one_error(run(*arguments, "--resume"), "cannot be resumed: weights was .* and is ")
+    assert out.read_bytes() == whole
+
+
 def test_a_directory_without_a_model_is_one_line(suite: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     (tmp_path / "bare").mkdir()

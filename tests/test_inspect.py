@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -255,6 +256,19 @@ class TestReadingLogs:
         log = write_log(tmp_path, [sample], name="chat")
         [found] = read_completions(Path(log.location))
         assert (found.prompt, found.response, found.suite) == ("Hello?", "Hi.", "chat")
+
+    def test_a_log_that_unpacks_without_end_is_refused(self, tmp_path, monkeypatch):
+        log = write_log(tmp_path, samples_of(ROWS[:1]))
+        monkeypatch.setattr("refusal_clf.eval_logs.MAX_MEMBER_BYTES", 2**20)
+        with zipfile.ZipFile(log.location, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("samples/bomb_epoch_1.json", bytes(2 * 2**20))
+        assert_one_error(run("score", log.location), "samples/bomb_epoch_1.json' in it has more than 1 MB")
+        # A size in the archive's directory that is not true: Inspect reads on behind it.
+        data = bytearray(Path(log.location).read_bytes())
+        place = data.rindex((2 * 2**20).to_bytes(4, "little"))
+        data[place : place + 4] = (10).to_bytes(4, "little")
+        Path(log.location).write_bytes(data)
+        assert_one_error(run("score", log.location), "samples/bomb_epoch_1.json' in it has more than 1 MB")
 
     def test_a_damaged_log_is_one_line(self, tmp_path):
         (tmp_path / "broken.eval").write_bytes(b"PK\x03\x04 no archive")

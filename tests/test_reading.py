@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from refusal_clf import formats
 from refusal_clf.reading import SkippedRow, read_completions
 from refusal_clf.records import InputError
 
@@ -101,11 +100,6 @@ class TestFormats:
     def test_a_csv_cell_may_be_longer_than_the_modules_default(self, tmp_path):
         (tmp_path / "a.csv").write_text("response\n" + "x" * 300_000 + "\n")
         assert len(contents(tmp_path / "a.csv")[0]["response"]) == 300_000
-
-    def test_a_large_array_is_refused_with_advice(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(formats, "MAX_DOCUMENT_BYTES", 10)
-        lines(tmp_path / "a.json", [{"response": "long enough"}])
-        assert "JSON lines" in error_of(tmp_path / "a.json")
 
     def test_concatenated_zstd_frames_are_read_to_the_end(self, tmp_path):
         frame = pack(b'{"response": "x"}\n', ".zst")

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from refusal_clf.generation.outcome import Outcome
 from refusal_clf.judge.client import Endpoint, JudgeClient, RefusedError, TransientError
+from refusal_clf.judge.interrupting import run_interruptible
 from refusal_clf.judge.retrying import FAILURES_IN_A_ROW, REFUSED_IN_A_ROW, Patience, Retry
 from refusal_clf.judge.store import Answer
 from refusal_clf.records import Completion, InputError
@@ -37,7 +38,7 @@ def answer_all(
     known
         Whether an earlier run got answers: then prompts that the endpoint refuses do not end this one.
     """
-    return asyncio.run(_Asking(endpoint, take, system, retry, known=known).run(prompts, concurrency))
+    return run_interruptible(_Asking(endpoint, take, system, retry, known=known).run(prompts, concurrency))
 
 
 class _Asking:

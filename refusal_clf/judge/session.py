@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from refusal_clf.judge.batch import ask_in_batches, collect_open
 from refusal_clf.judge.budget import Budget
 from refusal_clf.judge.client import Endpoint, JudgeClient
+from refusal_clf.judge.interrupting import run_interruptible
 from refusal_clf.judge.judging import Judging
 from refusal_clf.judge.prices import Price
 from refusal_clf.judge.prompts import PROMPT_VERSION, Question
@@ -105,7 +105,7 @@ def run_judge(
     store = Store(plan.store, judge=endpoint.model, prompt_version=PROMPT_VERSION, rubric=plan.rubric)
     with store:
         try:
-            return asyncio.run(_run(endpoint, questions, plan, store, started, say))
+            return run_interruptible(_run(endpoint, questions, plan, store, started, say))
         except sqlite3.OperationalError as error:  # a full disk, a folder that was deleted
             reason = f"cannot be written ({error}); what it holds is kept, and the same command goes on"
             raise InputError(reason, file=plan.store) from error
