@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -674,11 +675,18 @@ def test_an_interrupt_keeps_what_was_answered(completions: Path) -> None:
 
 
 def test_two_runs_do_not_share_a_store_at_once(completions: Path) -> None:
-    with serving(lambda *_: Reply(labelled().body, delay=0.2)) as server:
+    ended = threading.Event()
+
+    def answer_at_the_end(*_: Any) -> Reply:
+        ended.wait(60)
+        return labelled()
+
+    with serving(answer_at_the_end) as server:
         running = subprocess.Popen([*COMMAND, *arguments(server, completions)], cwd=REPOSITORY)
         while not server.requests:
             time.sleep(0.01)
         outcome = judge(server, completions)
         running.kill()
         running.wait()
+        ended.set()
     assert_one_error(outcome, "labels.sqlite: is in use by another run")
