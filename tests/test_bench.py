@@ -111,7 +111,7 @@ def test_the_table_fits_eighty_columns_and_says_what_it_ran_on(
     assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
     assert f"onnxruntime {document['machine']['onnxruntime']}" in sentences
     assert "12 completions are fewer than are scored at once (512)" in sentences
-    assert speed_markdown(document).count("\n| ") == 1 + 3  # the ruler and the tiers, below the head
+    assert speed_markdown(document).count("\n| ") == 2 + 3  # head and ruler, and the tiers
 
 
 @needs_model
