@@ -35,8 +35,9 @@ def test_a_wheel_holds_the_package_and_the_model_and_nothing_else(tmp_path: Path
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "refusal_clf").rglob("*.py")}
     shipped = (path for path in (ROOT / "models").rglob("*") if path.is_file())
     models = {f"refusal_clf/{path.relative_to(ROOT).as_posix()}" for path in shipped}
-    assert sources | models <= names
-    others = names - info - sources - models
+    samples = {"refusal_clf/samples/completions.jsonl"}
+    assert sources | models | samples <= names
+    others = names - info - sources - models - samples
     assert {Path(name).suffix for name in others} <= {".css", ".js", ".json", ".typed", ".yaml", ""}
     assert all(name.startswith("refusal_clf/") for name in others)
     assert any(name.endswith("licenses/LICENSE") for name in info)

@@ -16,6 +16,7 @@ import typer.main
 
 from refusal_clf import __version__
 from refusal_clf.cli import (
+    bench,
     calibrate,
     check,
     classify,
@@ -83,7 +84,7 @@ def _options(
 
 _COMMANDS: Final = (
     score, classify, explain, check, compare, generate, serve, judge, review, calibrate, plan, train, evaluate, distil,
-    export, data, info,
+    export, data, info, bench,
 )  # fmt: skip
 for _command in _COMMANDS:
     _command.register(app)

@@ -1,0 +1,1 @@
+"""How fast the classifier is on this machine."""
