@@ -674,7 +674,7 @@ def test_an_interrupt_keeps_what_was_answered(completions: Path) -> None:
         assert facts(judge(server, completions))["labelled"] == 12
 
 
-def test_two_runs_do_not_share_a_store_at_once(completions: Path) -> None:
+def test_two_runs_do_not_share_labels_or_a_store_at_once(completions: Path) -> None:
     ended = threading.Event()
 
     def answer_at_the_end(*_: Any) -> Reply:
@@ -685,8 +685,11 @@ def test_two_runs_do_not_share_a_store_at_once(completions: Path) -> None:
         running = subprocess.Popen([*COMMAND, *arguments(server, completions)], cwd=REPOSITORY)
         while not server.requests:
             time.sleep(0.01)
-        outcome = judge(server, completions)
+        same = judge(server, completions)
+        others = ("--out", completions.with_name("others.jsonl"), "--store", completions.with_name("labels.sqlite"))
+        same_store = judge(server, completions, *others)
         running.kill()
         running.wait()
         ended.set()
-    assert_one_error(outcome, "labels.sqlite: is in use by another run")
+    assert_one_error(same, "labels.jsonl: another run is writing this file")
+    assert_one_error(same_store, "labels.sqlite: is in use by another run")
