@@ -70,6 +70,8 @@ _BLOB: Final = re.compile(rf"[A-Za-z0-9+/]{{{_MIN_BLOB},}}={{0,2}}")
 _BLOB_SHARE: Final = 0.5
 _SINGLE_LETTER: Final = re.compile(r"(?<!\S)[^\W\d_](?:'[^\W\d_]+)?(?!\S)")
 _MIN_SINGLE_LETTERS: Final = 20
+_GAP: Final = re.compile(r"(?<=\S) {2,}(?=\S)")
+_SINGLE_BLANK: Final = re.compile(r"(?<=\S) (?=\S)")
 
 _SENTENCE: Final = re.compile(r"[^.!?\n]*[.!?\n]+\s*|[^.!?\n]+\Z")
 _LOOP: Final = 20
@@ -115,8 +117,13 @@ def reveal(text: str) -> tuple[str, tuple[str, ...]]:
     if tag := _LANGUAGE_TAG.match(text):
         text = text[tag.end() :]
     lengths = [*map(len, text.split())]
+    if _spelled_out(text, lengths):
+        disguised = True
+        if _at_least(_GAP, text, _MIN_TRACES):  # else nobody knows where a word ends
+            text = substitute(_SINGLE_BLANK, "", text)
+            lengths = [*map(len, text.split())]
     plain, encoded = _decoded(text, lengths)
-    disguised = disguised or encoded or _spelled_out(text, lengths)
+    disguised = disguised or encoded
     unlooped = _without_loops(plain)
     # Where most of a response was repetition, what is left may be no more than the rest of it.
     disguised = disguised or len(unlooped) < 0.5 * len(plain)

@@ -100,7 +100,13 @@ def test_a_sentence_repeated_without_end_does_not_push_out_what_it_surrounds():
     assert "obfuscated" in text.flags
 
 
-def test_spaced_letters_cannot_be_undone_and_are_flagged():
+def test_spaced_letters_are_joined_where_words_are_further_apart():
+    text = prepared("   ".join(map(" ".join, REFUSAL.split())))
+    assert text.response == REFUSAL
+    assert "obfuscated" in text.flags
+
+
+def test_spaced_letters_without_borders_of_words_cannot_be_undone_and_are_flagged():
     assert "obfuscated" in prepared(" ".join("I cannot help with that request of yours")).flags
 
 
