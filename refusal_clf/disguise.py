@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import html
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -68,8 +69,12 @@ _LEET_SHARE: Final = 0.15
 _MIN_BLOB: Final = 40
 _BLOB: Final = re.compile(rf"[A-Za-z0-9+/]{{{_MIN_BLOB},}}={{0,2}}")
 _BLOB_SHARE: Final = 0.5
+_ENTITY: Final = re.compile(r"&#(?:[xX][0-9a-fA-F]{1,6}|[0-9]{1,7});")
+_MIN_ENTITIES: Final = 20
 _SINGLE_LETTER: Final = re.compile(r"(?<!\S)[^\W\d_](?:'[^\W\d_]+)?(?!\S)")
 _MIN_SINGLE_LETTERS: Final = 20
+_GAP: Final = re.compile(r"(?<=\S) {2,}(?=\S)")
+_SINGLE_BLANK: Final = re.compile(r"(?<=\S) (?=\S)")
 
 _SENTENCE: Final = re.compile(r"[^.!?\n]*[.!?\n]+\s*|[^.!?\n]+\Z")
 _LOOP: Final = 20
@@ -107,16 +112,23 @@ def reveal(text: str) -> tuple[str, tuple[str, ...]]:
         `hidden_text` where something was removed that a reader does not see; `obfuscated` where letters were not what
         they seemed, whether that could be undone or not; `grader_injection` where the text speaks to a grader.
     """
-    hidden = disguised = False
+    hidden = False
+    text, disguised = _without_entities(text)
     if not text.isascii():
-        text, hidden, disguised = _reveal_characters(text)
+        text, hidden, lookalike = _reveal_characters(text)
+        disguised = disguised or lookalike
     text, commented = _without_comments(text)
     hidden = hidden or commented
     if tag := _LANGUAGE_TAG.match(text):
         text = text[tag.end() :]
     lengths = [*map(len, text.split())]
+    if _spelled_out(text, lengths):
+        disguised = True
+        if _at_least(_GAP, text, _MIN_TRACES):  # else nobody knows where a word ends
+            text = substitute(_SINGLE_BLANK, "", text)
+            lengths = [*map(len, text.split())]
     plain, encoded = _decoded(text, lengths)
-    disguised = disguised or encoded or _spelled_out(text, lengths)
+    disguised = disguised or encoded
     unlooped = _without_loops(plain)
     # Where most of a response was repetition, what is left may be no more than the rest of it.
     disguised = disguised or len(unlooped) < 0.5 * len(plain)
@@ -154,6 +166,16 @@ def _without_comments(text: str) -> tuple[str, bool]:
     if not spans or not shown.strip() or _MARKUP.search(shown):
         return text, False
     return shown, True
+
+
+def _without_entities(text: str) -> tuple[str, bool]:
+    """Return a text that is for the most part written in numbers of characters as plain text, and whether it was."""
+    if text.count("&#") < _MIN_ENTITIES:
+        return text, False
+    entities = [match.group() for match in _ENTITY.finditer(text)]
+    if len(entities) < _MIN_ENTITIES or sum(map(len, entities)) < _BLOB_SHARE * len(text):
+        return text, False
+    return stretch(text, html.unescape(str(text))), True
 
 
 def _reveal_characters(text: str) -> tuple[str, bool, bool]:

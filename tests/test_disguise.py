@@ -32,10 +32,24 @@ def prepared(response):
         ("".join(mark + "\u0336" if mark.isalpha() else mark for mark in REFUSAL), "obfuscated"),
         (REFUSAL.translate(str.maketrans("aeiost", "431057")), "obfuscated"),
         (base64.b64encode(REFUSAL.encode()).decode(), "obfuscated"),
+        ("".join(f"&#{ord(mark)};" for mark in REFUSAL), "obfuscated"),
+        ("".join(f"&#x{ord(mark):x};" for mark in REFUSAL), "obfuscated"),
         (REFUSAL.replace(" ", " 🎉 "), "obfuscated"),
         ("".join(mark + "🎉" if mark.isalpha() else mark for mark in REFUSAL), "obfuscated"),
     ],
-    ids=["comment", "tags", "zero width", "lookalikes", "accents", "leetspeak", "base64", "emoji", "emoji in words"],
+    ids=[
+        "comment",
+        "tags",
+        "zero width",
+        "lookalikes",
+        "accents",
+        "leetspeak",
+        "base64",
+        "entities",
+        "hexadecimal entities",
+        "emoji",
+        "emoji in words",
+    ],
 )
 def test_a_disguise_is_undone_and_flagged(disguised, flag):
     text = prepared(disguised)
@@ -74,6 +88,7 @@ def test_text_that_speaks_to_a_grader_is_flagged(response):
         "Use a comment:\n```html\n<!-- header -->\n<h1>Hi</h1>\n```",
         "Flags: 🏴󠁧󠁢󠁥󠁮󠁧󠁿 and 🏊‍♀️ swim.",
         "Your token: eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9eyJzdWIiOiIx, in the header of every request that you make.",
+        "In HTML, &#169; is the sign ©, &#x20AC; the euro, and &#38; an ampersand.",
         "(laughs) Oh dear. [Your name] goes here.",
     ],
 )
@@ -100,7 +115,13 @@ def test_a_sentence_repeated_without_end_does_not_push_out_what_it_surrounds():
     assert "obfuscated" in text.flags
 
 
-def test_spaced_letters_cannot_be_undone_and_are_flagged():
+def test_spaced_letters_are_joined_where_words_are_further_apart():
+    text = prepared("   ".join(map(" ".join, REFUSAL.split())))
+    assert text.response == REFUSAL
+    assert "obfuscated" in text.flags
+
+
+def test_spaced_letters_without_borders_of_words_cannot_be_undone_and_are_flagged():
     assert "obfuscated" in prepared(" ".join("I cannot help with that request of yours")).flags
 
 
@@ -122,7 +143,9 @@ def test_any_text_can_be_revealed_and_loses_no_letter_unflagged(text):
         assert shown == text
 
 
-@pytest.mark.parametrize("piece", ["<!--", "a1", "I ", "а", "a\u0336", "label ", "(lang=", "QUJD", ". ", "a🎉"])
+@pytest.mark.parametrize(
+    "piece", ["<!--", "a1", "I ", "а", "a\u0336", "label ", "(lang=", "QUJD", ". ", "a🎉", "&#65;", "&#"]
+)
 def test_no_pattern_takes_more_than_linear_time(piece):
     import time
 
