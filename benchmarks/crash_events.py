@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from crash_harness import TIMED_OUT, remount, results, run, start, tmpfs
+from crash_harness import TIMED_OUT, remount, results, run, start, tmpfs, wait_for_change
 
 MOMENTS: Final = 6
 
@@ -77,8 +77,12 @@ def _signals(command: Command, scratch: Path, whole: float, expected: dict[str, 
         for step in range(MOMENTS):
             out = scratch / f"{number.name}-{step}"
             process = start(command.arguments(out), stderr=subprocess.PIPE)
+            moment = 0.4 + 0.6 * step / MOMENTS
+            if command.sign is not None:
+                wait_for_change(process, out / command.sign)
+                moment = 0.1 * step / MOMENTS
             try:
-                process.wait((0.4 + 0.6 * step / MOMENTS) * whole)
+                process.wait(moment * whole)
             except subprocess.TimeoutExpired:
                 process.send_signal(number)
             traces += b"Traceback" in process.communicate()[1]
@@ -108,7 +112,10 @@ def _vanishing(command: Command, scratch: Path, whole: float, expected: dict[str
     out = scratch / "vanishing"
     out.mkdir()
     process = start(command.arguments(out), stderr=subprocess.PIPE)
-    _wait_for(process, out / command.sign if command.sign else None, whole)
+    if command.sign is not None:
+        wait_for_change(process, out / command.sign)
+    else:
+        time.sleep(whole / 2)
     shutil.rmtree(out)
     message = process.communicate()[1].decode().replace(str(scratch), "")
     left = command.left_in(out)
@@ -125,7 +132,7 @@ def _twice(command: Command, scratch: Path, expected: dict[str, str]) -> Iterato
     out = scratch / "twice"
     process = start(command.arguments(out))
     if command.sign:
-        _wait_for(process, out / command.sign, 0)
+        wait_for_change(process, out / command.sign)
     second = run([*command.arguments(out), *command.resume])
     yield {
         "event": "two runs at once",
@@ -158,11 +165,3 @@ def _disks(command: Command, scratch: Path, expected: dict[str, str]) -> Iterato
             refused = run(command.arguments(disk))
             message = refused.stderr.replace(str(scratch), "")
             yield {"event": "read-only disk", "status": refused.returncode, "message": message}
-
-
-def _wait_for(process: subprocess.Popen[bytes], sign: Path | None, seconds: float) -> None:
-    """Wait until a run writes; where no file shows that, for half the time of a whole run."""
-    if sign is None:
-        time.sleep(seconds / 2)
-    while sign is not None and not sign.exists() and process.poll() is None:
-        time.sleep(0.01)
