@@ -73,7 +73,7 @@ def _again(command: Command, out: Path, expected: dict[str, str]) -> int:
 
 def _signals(command: Command, scratch: Path, whole: float, expected: dict[str, str]) -> Iterator[dict[str, Any]]:
     for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-        ended, stopped, wrong, traces = 0, 0, 0, 0
+        statuses, wrong, traces = [], 0, 0
         for step in range(MOMENTS):
             out = scratch / f"{number.name}-{step}"
             process = start(command.arguments(out), stderr=subprocess.PIPE)
@@ -86,14 +86,14 @@ def _signals(command: Command, scratch: Path, whole: float, expected: dict[str, 
             except subprocess.TimeoutExpired:
                 process.send_signal(number)
             traces += b"Traceback" in process.communicate()[1]
-            ended += process.returncode in (status, 0)
-            stopped += process.returncode == status
+            statuses.append(process.returncode)
             wrong += _again(command, out, expected)
         yield {
             "event": number.name,
             "trials": MOMENTS,
-            "ended_in_order": ended,
-            "stopped_by_it": stopped,
+            "stopped_in_order": statuses.count(status),
+            "ended_before_it": statuses.count(0),
+            "stopped_before_python_began": statuses.count(-number),
             "tracebacks": traces,
             "different_in_the_end": wrong,
         }
@@ -115,7 +115,8 @@ def _vanishing(command: Command, scratch: Path, whole: float, expected: dict[str
     if command.sign is not None:
         wait_for_change(process, out / command.sign)
     else:
-        time.sleep(whole / 2)
+        time.sleep(whole / 8)
+    assert process.poll() is None
     shutil.rmtree(out)
     message = process.communicate()[1].decode().replace(str(scratch), "")
     left = command.left_in(out)
