@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from crash_harness import TIMED_OUT, remount, results, run, start, tmpfs
+from crash_harness import TIMED_OUT, remount, results, run, start, tmpfs, wait_for_change
 
 MOMENTS: Final = 6
 
@@ -73,23 +73,27 @@ def _again(command: Command, out: Path, expected: dict[str, str]) -> int:
 
 def _signals(command: Command, scratch: Path, whole: float, expected: dict[str, str]) -> Iterator[dict[str, Any]]:
     for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-        ended, stopped, wrong, traces = 0, 0, 0, 0
+        statuses, wrong, traces = [], 0, 0
         for step in range(MOMENTS):
             out = scratch / f"{number.name}-{step}"
             process = start(command.arguments(out), stderr=subprocess.PIPE)
+            moment = 0.4 + 0.6 * step / MOMENTS
+            if command.sign is not None:
+                wait_for_change(process, out / command.sign)
+                moment = 0.1 * step / MOMENTS
             try:
-                process.wait((0.4 + 0.6 * step / MOMENTS) * whole)
+                process.wait(moment * whole)
             except subprocess.TimeoutExpired:
                 process.send_signal(number)
             traces += b"Traceback" in process.communicate()[1]
-            ended += process.returncode in (status, 0)
-            stopped += process.returncode == status
+            statuses.append(process.returncode)
             wrong += _again(command, out, expected)
         yield {
             "event": number.name,
             "trials": MOMENTS,
-            "ended_in_order": ended,
-            "stopped_by_it": stopped,
+            "stopped_in_order": statuses.count(status),
+            "ended_before_it": statuses.count(0),
+            "stopped_before_python_began": statuses.count(-number),
             "tracebacks": traces,
             "different_in_the_end": wrong,
         }
@@ -108,7 +112,11 @@ def _vanishing(command: Command, scratch: Path, whole: float, expected: dict[str
     out = scratch / "vanishing"
     out.mkdir()
     process = start(command.arguments(out), stderr=subprocess.PIPE)
-    _wait_for(process, out / command.sign if command.sign else None, whole)
+    if command.sign is not None:
+        wait_for_change(process, out / command.sign)
+    else:
+        time.sleep(whole / 8)
+    assert process.poll() is None
     shutil.rmtree(out)
     message = process.communicate()[1].decode().replace(str(scratch), "")
     left = command.left_in(out)
@@ -125,7 +133,7 @@ def _twice(command: Command, scratch: Path, expected: dict[str, str]) -> Iterato
     out = scratch / "twice"
     process = start(command.arguments(out))
     if command.sign:
-        _wait_for(process, out / command.sign, 0)
+        wait_for_change(process, out / command.sign)
     second = run([*command.arguments(out), *command.resume])
     yield {
         "event": "two runs at once",
@@ -158,11 +166,3 @@ def _disks(command: Command, scratch: Path, expected: dict[str, str]) -> Iterato
             refused = run(command.arguments(disk))
             message = refused.stderr.replace(str(scratch), "")
             yield {"event": "read-only disk", "status": refused.returncode, "message": message}
-
-
-def _wait_for(process: subprocess.Popen[bytes], sign: Path | None, seconds: float) -> None:
-    """Wait until a run writes; where no file shows that, for half the time of a whole run."""
-    if sign is None:
-        time.sleep(seconds / 2)
-    while sign is not None and not sign.exists() and process.poll() is None:
-        time.sleep(0.01)

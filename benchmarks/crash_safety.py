@@ -122,7 +122,7 @@ def judge(folder: Path, kills: int, chance: random.Random) -> dict[str, Any]:
             same = (folder / f"labels-{number}.jsonl").read_bytes() == expected
             return not same or states.count("answered") != n_answered or len(asked) > len(states)
 
-        found = killed(kills, chance, whole, begin, differs)
+        found = killed(kills, chance, whole, begin, differs, lambda number: folder / f"labels-{number}.sqlite")
     return found | {"calls_in_flight_that_were_asked_again": sum(repeated)}
 
 
@@ -164,7 +164,7 @@ def generate(folder: Path, kills: int, chance: random.Random) -> dict[str, Any]:
             asked.clear()
             return results(folder / f"run-{number}") != expected
 
-        found = killed(kills, chance, whole, begin, differs)
+        found = killed(kills, chance, whole, begin, differs, lambda number: folder / f"run-{number}" / "out.jsonl")
     return found | {
         "calls_in_flight_that_were_asked_again": again["in flight"],
         "answers_on_disk_that_were_asked_again": again["on disk"],
@@ -187,7 +187,10 @@ def generate_here(folder: Path, kills: int, chance: random.Random) -> dict[str, 
     def begin(number: int, resumed: bool) -> list[str]:
         return [*fixed, "--out", str(folder / f"run-{number}" / "out.jsonl"), *(["--resume"] if resumed else [])]
 
-    return killed(kills, chance, whole, begin, lambda number: results(folder / f"run-{number}") != expected)
+    def differs(number: int) -> bool:
+        return results(folder / f"run-{number}") != expected
+
+    return killed(kills, chance, whole, begin, differs, lambda number: folder / f"run-{number}" / "out.jsonl")
 
 
 def train(folder: Path, kills: int, chance: random.Random) -> dict[str, Any]:

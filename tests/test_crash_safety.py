@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -37,9 +38,11 @@ def completions(tmp_path: Path) -> Path:
     return write_rows(tmp_path / "completions.jsonl", many)
 
 
-def start(*arguments: str | Path) -> subprocess.Popen[str]:
+def start(*arguments: str | Path, most_kib: int | None = None) -> subprocess.Popen[str]:
+    """Start a command; `most_kib` bounds the files that it can write, as a full disk does."""
+    bounded = ["bash", "-c", f'ulimit -f {most_kib}; exec "$@"', "bash"] if most_kib else []
     return subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
+        [*bounded, *COMMAND, *map(str, arguments)],
         cwd=REPOSITORY,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -165,12 +168,13 @@ class TestGenerate:
         assert "was replaced while it was written" in err
         assert out.read_text() == "mine"
 
-    def test_a_full_disk_names_the_file(self, command, tmp_path) -> None:
-        if not Path("/dev/full").exists():
-            pytest.skip("no /dev/full")
-        (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "c.jsonl").symlink_to("/dev/full")
-        assert_one_error(run(*command, "--overwrite"), r"c\.jsonl: No space left on device")
+    def test_a_full_disk_names_the_file_and_loses_no_line(self, command, tmp_path) -> None:
+        full = start(*command, most_kib=4)
+        _, err = full.communicate()
+        assert full.returncode == 2
+        assert re.fullmatch(r"refusal-clf: error: \S+c\.jsonl: File too large\n", err)
+        assert run(*command, "--resume").status == 0
+        assert len(_prompts_in(tmp_path / "out" / "c.jsonl")) == 80
 
 
 def _prompts_in(path: Path) -> set[str]:
@@ -182,6 +186,21 @@ def _prompts_in(path: Path) -> set[str]:
 def test_a_store_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     pytest.importorskip("openai")
     rows = write_rows(tmp_path / "rows.jsonl", ROWS)
+    long = Reply(completion(f"{'It declines. ' * 300}<label>noncompliance</label>"))
+    with serving(lambda *_: long) as server:
+        command = ("judge", rows, "--model", "m", "--base-url", server.url, "--out", tmp_path / "l.jsonl")
+        full = start(*command, most_kib=32)
+        _, err = full.communicate()
+        assert full.returncode == 2
+        assert re.fullmatch(r"refusal-clf: error: \S+l\.sqlite: cannot be written \(.+\n", err), err
+        assert "goes on" in err
+        assert run(*command).status == 0
+    assert len((tmp_path / "l.jsonl").read_text().splitlines()) == len(ROWS)
+
+
+def test_a_store_that_is_deleted_meanwhile_is_said(tmp_path: Path) -> None:
+    pytest.importorskip("openai")
+    rows = write_rows(tmp_path / "rows.jsonl", ROWS)
 
     def take_away(number: int, _: object) -> Reply:
         if number == 2:
@@ -189,9 +208,11 @@ def test_a_store_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         return labelled()
 
     with serving(take_away) as server:
-        fixed = ("judge", rows, "--model", "m", "--base-url", server.url, "--concurrency", "1", "--out")
-        assert_one_error(run(*fixed, tmp_path / "out" / "l.jsonl"), r"l\.sqlite: cannot be written")
-        assert run(*fixed, tmp_path / "out" / "l.jsonl").status == 0
+        fixed = ("judge", rows, "--model", "m", "--base-url", server.url, "--out", tmp_path / "out" / "l.jsonl")
+        outcome = run(*fixed)
+    assert outcome.status == 0
+    assert "l.sqlite was deleted meanwhile: what it held would be asked again" in outcome.err
+    assert len((tmp_path / "out" / "l.jsonl").read_text().splitlines()) == len(ROWS)
 
 
 def test_a_verdict_that_cannot_be_written_names_its_file(tmp_path: Path) -> None:

@@ -105,10 +105,13 @@ def run_judge(
     store = Store(plan.store, judge=endpoint.model, prompt_version=PROMPT_VERSION, rubric=plan.rubric)
     with store:
         try:
-            return run_interruptible(_run(endpoint, questions, plan, store, started, say))
+            outcome = run_interruptible(_run(endpoint, questions, plan, store, started, say))
         except sqlite3.OperationalError as error:  # a full disk, a folder that was deleted
             reason = f"cannot be written ({error}); what it holds is kept, and the same command goes on"
             raise InputError(reason, file=plan.store) from error
+        if not plan.store.exists():
+            say(f"! {plan.store} was deleted meanwhile: what it held would be asked again")
+        return outcome
 
 
 async def _run(
