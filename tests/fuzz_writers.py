@@ -37,8 +37,10 @@ from refusal_clf.rubrics import canonical_group
 from refusal_clf.scoring import coconot_rows
 from refusal_clf.writing import write_coconot_tsv
 
-LARGEST = 64
-"""How many times over a page may hold a string: in names, attributes and filters, each character escaped."""
+LARGEST = 128
+"""How many times over a page may hold a string: in names and texts of its items, each character escaped in six."""
+REPEATED = {("th", "bdi")}
+"""Elements that may be fewer than in a page of harmless names: a name is left out below one that looks the same."""
 INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-writers-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
@@ -116,7 +118,8 @@ def check_page(kind: str, data: bytes) -> str:
     hostile, plain, strings = both(data)
     written, other = write_page(_FOLDER, hostile.page(kind)).read_bytes().decode("utf-8"), plain.page(kind)
     shape, expected = Shape(written), Shape(other)
-    assert shape.elements == expected.elements, shape.elements - expected.elements
+    assert not shape.elements - expected.elements, shape.elements - expected.elements
+    assert (expected.elements - shape.elements).keys() <= REPEATED, expected.elements - shape.elements
     assert shape.others == expected.others == ["doctype html"]
     assert len(shape.scripts) == len(expected.scripts)
     longest = sum(map(len, strings)) + 1000
