@@ -207,6 +207,19 @@ def test_on_paper_colours_keep_their_meaning_and_the_page_says_what_is_left_out(
     assert not page.locator("#filters, #export").first.is_visible()
 
 
+def test_paper_is_white_whatever_the_screen_is(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(ordinary(), encoding="utf-8")
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    colours = "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+    on_screen = page.evaluate(colours)
+    page.emulate_media(media="print", color_scheme="dark")
+    on_paper = page.evaluate(colours)
+    context.close()
+    assert on_paper == ["rgb(28, 33, 40)", "rgb(255, 255, 255)"] != on_screen
+
+
 def test_on_paper_a_confusion_table_stays_clear_of_the_plot_beside_it(browser: Any, evaluated: Path) -> None:
     context = browser.new_context(viewport={"width": 688, "height": 1000})  # A4 within its margins, 96 to the inch
     page = context.new_page()
