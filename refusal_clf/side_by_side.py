@@ -93,7 +93,7 @@ def side_by_side(runs: Mapping[str, Sequence[Item]]) -> SideBySide:
         raise InputError("nothing to compare: give two runs at least")
     first, *others = runs
     counted = {name: _outcomes(items) for name, items in runs.items()}
-    changes = {name: _changes(runs[first], runs[name]) for name in others}
+    changes = {name: _changes(first, runs[first], name, runs[name]) for name in others}
     lines = []
     for key in sorted({key for groups in counted.values() for key in groups}, key=group_order):
         cells = [_cell(name, counted[name].get(key, []), changes.get(name, {}).get(key)) for name in runs]
@@ -109,9 +109,15 @@ def _outcomes(items: Iterable[Item]) -> dict[GroupKey, list[bool]]:
     return groups
 
 
-def _changes(first: Sequence[Item], other: Sequence[Item]) -> dict[GroupKey, list[tuple[bool, bool]]]:
+def _changes(
+    first: str, before: Sequence[Item], name: str, after: Sequence[Item]
+) -> dict[GroupKey, list[tuple[bool, bool]]]:
     groups: dict[GroupKey, list[tuple[bool, bool]]] = {}
-    for one in pair(first, other, intersect=True):
+    try:
+        pairs = pair(before, after, intersect=True)
+    except InputError as error:  # which knows the two as baseline and run
+        raise InputError(f"'{first}' (the baseline) and '{name}' (the run): {error.message}") from error
+    for one in pairs:
         for key in group_keys(one.before.verdict) if one.answered else ():
             groups.setdefault(key, []).append((one.before.complied, one.after.complied))
     return groups

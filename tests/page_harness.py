@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
 from refusal_clf.pairing import Item
-from refusal_clf.records import Verdict
+from refusal_clf.records import VERDICTS, Completion, Label, Verdict
 from refusal_clf.report.items import Entry, Listing, Span, listing
 from refusal_clf.report.markup import Html
 from refusal_clf.report.pages.score import score_page
 from refusal_clf.scoring import GroupCounter
+
+if TYPE_CHECKING:
+    from refusal_clf.training.results import Slice
 
 HOSTILE = (
     "</script><script>window.ran = 1; alert(1)</script><img src=x onerror='window.ran = 2'>"
@@ -62,3 +70,34 @@ def ordinary(n: int = 120) -> Html:
 
 def attacked() -> Html:
     return page_of(listing([hostile(), entry(1)], judge=HOSTILE, baseline=HOSTILE), HOSTILE)
+
+
+def answered_rows(n: int) -> Slice:
+    """Return rows that two methods were tested on; every tenth answer is wrong. Needs the extra `train`."""
+    from refusal_clf.training.dataset import Example
+    from refusal_clf.training.results import Slice
+
+    truth = np.random.default_rng(0).integers(0, 2, n)
+    ours = np.full((n, 3), 0.05, np.float32)
+    ours[np.arange(n), np.where(np.arange(n) % 10 == 0, 1 - truth, truth)] = 0.9
+    examples = []
+    for at in range(n):
+        one = Completion(f"q{at}", f"a{at}", f"r{at}", "coconot", "original", None, "underspecified", "m")
+        label = Label(one, VERDICTS[truth[at]], None, "gpt", "m")
+        examples.append(Example(None, label, int(truth[at]), -1, "m", "m", "0"))  # type: ignore[arg-type]
+    methods = {"refusal-clf": ours, "TF-IDF": ours[:, ::-1].copy()}
+    return Slice("verdict", "m", examples, truth, methods, np.arange(n) % 2 == 0)
+
+
+def evaluation(slices: Sequence[Slice]) -> dict[str, Any]:
+    """Return the document of an evaluation that found these."""
+    from refusal_clf.training.results import figures
+
+    n = sum(len(one.examples) for one in slices)
+    return {
+        "protocol": "grouped",
+        "part": "all",
+        "n_examples": n,
+        "folds": [{"left_out": "fold 1", "n_train": 1, "n_test": 1}],
+        "results": [figures(one) for one in slices],
+    }

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from cli_harness import ROWS, needs_model, run, write_rows
-from page_harness import HOSTILE, attacked, ordinary
+from page_harness import HOSTILE, answered_rows, attacked, evaluation, ordinary
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the extra 'browser'")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -178,6 +178,56 @@ def test_axe_finds_no_serious_issue_in_any_report(browser: Any, reports: Path, s
 def test_axe_finds_no_serious_issue(browser: Any, tmp_path: Path, scheme: str, html: str) -> None:
     (tmp_path / "report.html").write_text(html, encoding="utf-8", errors="replace")
     assert not serious_issues(browser, tmp_path / "report.html", scheme)
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of an evaluation."""
+    pytest.importorskip("sklearn", reason="the extra 'train' is not installed")
+    from refusal_clf.cli.pages import write_evaluation_page
+    from refusal_clf.training.results import answered_labels
+
+    rows = answered_rows(80)
+    return write_evaluation_page(tmp_path_factory.mktemp("evaluated"), evaluation([rows]), answered_labels([rows]))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_issue_in_an_evaluation(browser: Any, evaluated: Path, scheme: str) -> None:
+    assert not serious_issues(browser, evaluated, scheme)
+
+
+def test_on_paper_colours_keep_their_meaning_and_the_page_says_what_is_left_out(opened: Any) -> None:
+    page = opened(ordinary())
+    page.emulate_media(media="print")
+    for mark in (".legend li", ".chip"):
+        printed = "one => getComputedStyle(one, '::before').printColorAdjust"
+        assert page.locator(mark).first.evaluate(printed) == "exact"
+    assert page.locator("#pages").is_visible()
+    assert page.inner_text("#pages").strip() == "page 1 of 3"
+    assert not page.locator("#filters, #export").first.is_visible()
+
+
+def test_paper_is_white_whatever_the_screen_is(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(ordinary(), encoding="utf-8")
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    colours = "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+    on_screen = page.evaluate(colours)
+    page.emulate_media(media="print", color_scheme="dark")
+    on_paper = page.evaluate(colours)
+    context.close()
+    assert on_paper == ["rgb(28, 33, 40)", "rgb(255, 255, 255)"] != on_screen
+
+
+def test_on_paper_a_confusion_table_stays_clear_of_the_plot_beside_it(browser: Any, evaluated: Path) -> None:
+    context = browser.new_context(viewport={"width": 688, "height": 1000})  # A4 within its margins, 96 to the inch
+    page = context.new_page()
+    page.goto(evaluated.as_uri())
+    page.emulate_media(media="print")
+    table, plot = page.locator(".heat").first.bounding_box(), page.locator(".figure-plot").first.bounding_box()
+    context.close()
+    assert table["x"] + table["width"] <= plot["x"] or table["y"] + table["height"] <= plot["y"]
 
 
 def serious_issues(browser: Any, file: Path, scheme: str) -> list[tuple[str, list[str]]]:

@@ -47,7 +47,7 @@ def test_differences_are_of_shared_items_and_rates_of_all() -> None:
 
 def test_runs_without_a_common_item_are_refused() -> None:
     other = [Item(verdict(at + 100, complied=True)) for at in range(5)]
-    with pytest.raises(InputError, match="different items"):
+    with pytest.raises(InputError, match=r"'a' \(the baseline\) and 'b' \(the run\): .*different items"):
         side_by_side({"a": items(3), "b": other})
 
 

@@ -176,10 +176,37 @@ def test_a_long_name_is_cut() -> None:
 def test_a_terminal_gets_bars_and_a_pipe_figures_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
     output = printed([PLAIN, COMPLIANCE], file=Terminal())
     assert "█████ " in output
     assert "\x1b[3" not in output
     assert "█" not in printed([PLAIN, COMPLIANCE])
+
+
+def test_a_narrow_terminal_has_whole_names_and_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "90")
+    output = printed([PLAIN, COMPLIANCE], file=Terminal())
+    assert rubrics.SAFETY in output
+    assert "█" not in output
+
+
+def test_a_narrow_terminal_wraps_names_and_no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    file = Terminal()
+    print_sheets([Sheet("t", ("group", "rate"), (("a name of several words", "100.0 % [83.9, 100.0]"),), 1)], file)
+    assert "100.0 % [83.9, 100.0]" in file.getvalue()
+    assert "a name of several words" not in file.getvalue()
+
+
+def test_columns_that_do_not_fit_follow_below_with_the_names_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    file = Terminal()
+    rates = tuple(f"{number}.0 % [83.9, 99.9]" for number in range(10, 16))
+    print_sheets([Sheet("Rates", ("group", *"abcdef"), (("all", *rates),), 1)], file)
+    lines = file.getvalue().splitlines()
+    assert [sum(rate in line for line in lines) for rate in rates] == [1] * 6
+    assert sum("all" in line for line in lines) == sum("group" in line for line in lines) == 3
+    assert sum("continued" in line for line in lines) == 2
 
 
 @given(st.floats(0, 1), st.floats(0, 1))

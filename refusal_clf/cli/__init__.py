@@ -173,8 +173,8 @@ def _fail(message: str, code: int) -> NoReturn:
     """Print one line, whatever the message holds, and exit."""
     from refusal_clf.report.escaping import printable
 
-    red = None if os.environ.get("NO_COLOR") else typer.colors.RED
-    typer.secho(f"{PROGRAM}: error: {printable(message, limit=2000)}", fg=red, err=True)
+    line = f"{PROGRAM}: error: {printable(message, limit=2000)}"
+    typer.echo(line if os.environ.get("NO_COLOR") else typer.style(line, fg=typer.colors.RED), err=True)
     sys.exit(code)
 
 

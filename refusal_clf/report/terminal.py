@@ -8,6 +8,7 @@ from typing import Final, TextIO
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +20,7 @@ from refusal_clf.summary import Report
 PIPED_WIDTH: Final = 120
 """Columns where nothing says how wide the output is: a table in a pipe must not be folded to 80."""
 
+_ENDLESS: Final = 10_000
 _STYLES: Final = {"category": "bold", "subcategory": "", "total": "bold", "macro": ""}
 
 
@@ -27,7 +29,8 @@ def print_report(
 ) -> None:
     """Print the tables, the totals line and the warnings.
 
-    Bars and terminal sequences appear only if `file` is a terminal (and colour never under NO_COLOR).
+    Terminal sequences appear only if `file` is a terminal, colour never under NO_COLOR, and bars only where there is
+    room for them beside whole names.
 
     Parameters
     ----------
@@ -40,7 +43,10 @@ def print_report(
     """
     console = make_console(file or sys.stdout)
     for panel in panels(report, details=details):
-        console.print(_table(panel, bars=draws_bars(file or sys.stdout)))
+        table = _table(panel, bars=draws_bars(file or sys.stdout))
+        if width_of(table, console).maximum > console.width:
+            table = _table(panel, bars=False)
+        console.print(table)
         console.print()
     for line in (totals(report), *notes):
         console.print(Text(printable(line, limit=400)), soft_wrap=True)
@@ -51,6 +57,11 @@ def print_report(
 def make_console(file: TextIO) -> Console:
     """Return a console that neither highlights nor reads markup, as wide as the terminal or `PIPED_WIDTH`."""
     return Console(file=file, width=None if file.isatty() else PIPED_WIDTH, highlight=False, markup=False, emoji=False)
+
+
+def width_of(table: Table, console: Console) -> Measurement:
+    """Return the columns that a table needs at least, and those in which nothing is wrapped, however wide that is."""
+    return console.measure(table, options=console.options.update(width=_ENDLESS))
 
 
 def _table(panel: Panel, *, bars: bool) -> Table:

@@ -62,7 +62,7 @@ def _plotted(document: dict[str, Any], sheet: Sheet) -> Html:
     head = tag(
         "tr",
         tag("th", "group", scope="col"),
-        tag("th", scale(), scope="col", class_="plot"),
+        tag("td", scale(), class_="plot"),
         (tag("th", column, scope="col", class_="num") for column in sheet.columns[1:]),
     )
     body = []

@@ -42,7 +42,7 @@ def _kappas(results: list[dict[str, Any]]) -> Html:
         "tr",
         tag("th", "labels", scope="col"),
         tag("th", "method", scope="col"),
-        tag("th", scale(shown="{:.1f}".format), scope="col", class_="plot"),
+        tag("td", scale(shown="{:.1f}".format), class_="plot"),
         tag("th", "kappa", scope="col", class_="num"),
     )
     body = []
@@ -54,7 +54,7 @@ def _kappas(results: list[dict[str, Any]]) -> Html:
             body.append(
                 tag(
                     "tr",
-                    tag("th", name(result["labels"]) if at == 0 else "", scope="row"),
+                    tag("th", name(result["labels"]), scope="row") if at == 0 else tag("td"),
                     tag("td", row["method"]),
                     tag("td", intervals([mark], shown=lambda value: f"{value:.2f}"), class_="plot"),
                     tag("td", f"{kappa['estimate']:.3f} ", tag("span", interval, class_="ci"), class_="num"),

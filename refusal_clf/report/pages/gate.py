@@ -67,9 +67,9 @@ def _changes(rows: list[Comparison], reach: float) -> Html:
         "tr",
         tag("th", "group", scope="col"),
         tag("th", "n", scope="col", class_="num"),
-        tag("th", scale(-reach, reach, shown=lambda at: f"{100 * at:+.0f}" if at else "0"), scope="col", class_="plot"),
+        tag("td", scale(-reach, reach, shown=lambda at: f"{100 * at:+.0f}" if at else "0"), class_="plot"),
         (tag("th", text, scope="col", class_="num") for text in ("before", "after", "change", "p (Holm)")),
-        tag("th", "", scope="col"),
+        tag("td"),
     )
     return plotted(head, (_change(row, reach) for row in rows))
 

@@ -21,7 +21,7 @@ def sheet_table(sheet: Sheet) -> Html:
     body, above = [], ""
     for first, *cells in sheet.rows:
         depth = "subcategory" if first.startswith("    ") else "category" if first.startswith("  ") else None
-        label = tag("th", "" if first == above else name(first.strip()), scope="row")
+        label = tag("td") if first == above else tag("th", name(first.strip()), scope="row")
         others = (tag("td", name(cell, 400), class_=_side(at, sheet)) for at, cell in enumerate(cells, start=1))
         body.append(tag("tr", label, others, class_=depth))
         above = first
