@@ -31,8 +31,6 @@ class Command:
         The file that shows that the run is writing; None if everything is written at the end, all at once.
     ignored
         Files that differ between equal runs: a store of calls holds their times.
-    locked
-        Whether a second run is refused; else both write whole files, and the last one's stay.
     """
 
     name: str
@@ -40,7 +38,6 @@ class Command:
     resume: tuple[str, ...] = ()
     sign: str | None = None
     ignored: tuple[str, ...] = ()
-    locked: bool = True
 
     def left_in(self, folder: Path) -> dict[str, str]:
         """Return a digest of every file that counts."""
@@ -130,16 +127,17 @@ def _vanishing(command: Command, scratch: Path, whole: float, expected: dict[str
 
 
 def _twice(command: Command, scratch: Path, expected: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """Start two runs at the same time: one of them is refused, or, without a lock, both end."""
     out = scratch / "twice"
-    process = start(command.arguments(out))
-    if command.sign:
-        wait_for_change(process, out / command.sign)
-    second = run([*command.arguments(out), *command.resume])
+    runs = [
+        start(arguments, stderr=subprocess.PIPE)
+        for arguments in (command.arguments(out), [*command.arguments(out), *command.resume])
+    ]
+    said = [process.communicate()[1].decode().replace(str(scratch), "") for process in runs]
     yield {
         "event": "two runs at once",
-        "status_of_the_first": process.wait(),
-        "status_of_the_second": second.returncode,
-        "message": second.stderr.replace(str(scratch), "") if command.locked else "",
+        "statuses": sorted(process.returncode for process in runs),
+        "messages": [text for text, process in zip(said, runs, strict=True) if process.returncode],
         "different_in_the_end": int(command.left_in(out) != expected),
     }
 

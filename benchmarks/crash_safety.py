@@ -240,12 +240,23 @@ def others(folder: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         judged = ["judge", str(few), "--model", "judge", *asked, judge.url, "--out"]
         scored = ["score", str(many), "--format", "json", "--out"]
         calibrated = ["calibrate", str(few), "--labels", str(labels), "--report", "html", "--out"]
-        checked = ["check", str(few), "--baseline", str(many), "--intersect", "--report", "html", "--junit"]
+        checked = [
+            "check",
+            str(few),
+            "--baseline",
+            str(many),
+            "--intersect",
+            "--min-pairs",
+            "5",
+            "--report",
+            "html",
+            "--junit",
+        ]
         for command in (
             Command("generate", lambda out: [*generated, str(out / "c.jsonl")], ("--resume",), sign="c.jsonl"),
             Command("judge", lambda out: [*judged, str(out / "l.jsonl")], sign="l.sqlite", ignored=(".sqlite",)),
-            Command("calibrate", lambda out: [*calibrated, str(out)], locked=False),
-            Command("check", lambda out: [*checked, str(out / "junit.xml")], locked=False),
+            Command("calibrate", lambda out: [*calibrated, str(out)]),
+            Command("check", lambda out: [*checked, str(out / "junit.xml")]),
             Command("score", lambda out: [*scored, str(out)], ("--resume",), sign="verdicts.jsonl"),
         ):
             if command.name in names:

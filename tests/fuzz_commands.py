@@ -120,7 +120,7 @@ def _generated(data: bytes) -> None:
     prompts = [Completion(prompt="p"), Completion(prompt="q", id="7")]
     with CompletionsFile(path, {"model": "m"}, resume=True, overwrite=False) as out:
         held = list(out.done)
-        for prompt in out.missing(prompts):
+        for prompt in map(prompts.__getitem__, out.missing(prompts)):
             out.add(Completion(prompt=prompt.prompt, response="new", id=prompt.id))
         out.in_order(prompts)
     assert not out.missing(prompts)
