@@ -24,6 +24,7 @@ from refusal_clf.gate import Rules, check
 from refusal_clf.paired import holm, mcnemar_midp, paired_difference_interval
 from refusal_clf.pairing import Item, pair
 from refusal_clf.records import FLAGS, REFUSAL_CLASSES, VERDICTS, Completion, InputError, Label, Verdict
+from refusal_clf.rubrics import canonical_group
 from refusal_clf.scoring import GroupCounter, coconot_rows, summarise
 from refusal_clf.side_by_side import side_by_side
 from refusal_clf.summary import Group
@@ -323,7 +324,7 @@ _COUNTED = {"verdict": "compliance", "refusal": "full_compliance"}
 
 
 def _holds(names: tuple[str | None, ...], verdict: Verdict) -> bool:
-    own = (verdict.subset, verdict.category, verdict.subcategory)
+    own = (verdict.subset, *canonical_group(verdict.category, verdict.subcategory))
     depth = max((at for at, name in enumerate(names, 1) if name is not None), default=0)
     return own[:depth] == names[:depth]
 
