@@ -685,8 +685,11 @@ def test_two_runs_do_not_share_a_store_at_once(completions: Path) -> None:
         running = subprocess.Popen([*COMMAND, *arguments(server, completions)], cwd=REPOSITORY)
         while not server.requests:
             time.sleep(0.01)
-        outcome = judge(server, completions)
+        same = judge(server, completions)
+        other = ("--out", completions.with_name("other.jsonl"), "--store", completions.with_name("labels.sqlite"))
+        outcome = judge(server, completions, *other)
         running.kill()
         running.wait()
         ended.set()
+    assert_one_error(same, "labels.jsonl: another run is writing this file")
     assert_one_error(outcome, "labels.sqlite: is in use by another run")
