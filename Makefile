@@ -36,7 +36,7 @@ test: $(VENV)/.dev  ## lint, format check, types, tests
 
 # The floor under the coverage (lines and branches together) is in pyproject.toml; `coverage report` shows where it lacks.
 check: COVERAGE = --cov --cov-report=
-check: test  ## what CI runs: test with coverage, then licences and advisories of what is installed
+check: test  ## before a release: test with coverage, then licences and advisories of what is installed
 	$(BIN)/python benchmarks/licences.py --check
 	$(BIN)/python benchmarks/audit.py
 
