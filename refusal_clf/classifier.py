@@ -22,7 +22,6 @@ from refusal_clf.runtime.blend import answers
 from refusal_clf.runtime.encoder import EncoderTier, Pending, available_processors
 from refusal_clf.runtime.graph_file import check_graph
 from refusal_clf.runtime.lexical import LexicalModel, load_lexical
-from refusal_clf.runtime.memory import give_back
 from refusal_clf.runtime.tokens import encode
 from refusal_clf.text import Prepared, prepare
 
@@ -159,7 +158,6 @@ class RefusalClassifier:
                 begun.append(self._begin(chunk, tier, recent))
                 if len(begun) > _AHEAD:
                     yield from self._finish(begun.popleft())
-                    give_back()
             while begun:
                 yield from self._finish(begun.popleft())
         finally:

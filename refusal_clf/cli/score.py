@@ -331,6 +331,8 @@ def _judge(
 
     `keep` is given each completion with its verdict; only those that are being judged are held for it.
     """
+    from refusal_clf.runtime.memory import give_back
+
     waiting: deque[Completion] = deque()
 
     def remembered() -> Iterator[Completion]:
@@ -349,6 +351,7 @@ def _judge(
             if write is not None:
                 write(batch)
             advance(len(batch))
+            give_back()
 
 
 def _tell_skipped(source: Source, out: Path | None) -> None:
