@@ -79,8 +79,10 @@ def test_the_watch_sees_a_child_that_is_told_the_key(tmp_path: Path) -> None:
     assert running.wait() == 0
     with pytest.raises(AssertionError):
         assert_kept(tmp_path)
-    running = start(tmp_path, "import time; time.sleep(60)", KEY)
+    running = start(tmp_path, "import time; print('up', flush=True); time.sleep(60)", KEY)
     try:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "up\n"  # before that, its arguments may not be in their place
         assert KEY.encode() in process_lists()
     finally:
         running.kill()
