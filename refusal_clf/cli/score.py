@@ -264,7 +264,7 @@ def _run_into(
         raise
     hybrid = None
     if judge is not None:
-        hybrid = ask_judge(judge, out, source.read, list(_written(out, 1)), clf, keep_texts=page is not None)
+        hybrid = ask_judge(judge, out, source.read, list(writing.read_verdicts(out)), clf, keep_texts=page is not None)
         writing.write_jsonl(out / writing.VERDICTS_FILE, (verdict.to_dict() for verdict in hybrid.verdicts()))
         counter = GroupCounter()
         for verdict in hybrid.verdicts():
