@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 TierChoice = Literal["auto", "fast", "full"]
 DEFAULT_MODEL: Final = "refusal-clf-minilm"
 CHUNK: Final = 512
-"""Completions that are prepared, sorted by length and scored together."""
+"""Completions that are prepared, sorted by length and scored together; at most, and less at the start of a stream."""
+_FIRST_CHUNK: Final = 64
 
 _AHEAD: Final = 1
 
@@ -294,14 +295,18 @@ class _Chunk:
 
 
 def _chunks(completions: Iterable[Completion]) -> Iterator[list[Completion]]:
-    """Cut into chunks; where reading fails, what came before in the same chunk is yielded first."""
+    """Cut into chunks; where reading fails, what came before in the same chunk is yielded first.
+
+    Each of the first is twice the one before, so that the encoder need not wait for `CHUNK` texts to be prepared.
+    """
     chunk: list[Completion] = []
+    size = min(CHUNK, _FIRST_CHUNK)
     try:
         for completion in completions:
             chunk.append(completion)
-            if len(chunk) == CHUNK:
+            if len(chunk) == size:
                 yield chunk
-                chunk = []
+                chunk, size = [], min(CHUNK, 2 * size)
     except Exception:
         if chunk:
             yield chunk

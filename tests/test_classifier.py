@@ -87,9 +87,12 @@ def test_a_stream_is_read_one_chunk_ahead_and_no_further(classifier):
             yield ANSWER
 
     stream = classifier.stream(endless(), tier="fast")
-    for _ in range(CHUNK):
+    ahead = []
+    for number in range(4 * CHUNK):
         next(stream)
-    assert read == 2 * CHUNK
+        ahead.append(read - number)
+    assert ahead[0] < CHUNK  # the first answer does not wait for as many texts as the later ones
+    assert max(ahead) == 2 * CHUNK
     stream.close()
 
 

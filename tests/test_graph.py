@@ -44,6 +44,13 @@ def test_the_graph_computes_what_pytorch_computes(network, texts, tmp_path):
     assert np.allclose(scores(build_graph(network), texts, tmp_path / "m.onnx"), expected, atol=1e-5)
 
 
+def test_a_text_alone_has_no_mask_and_gets_what_it_gets_among_longer_ones(network, texts, tmp_path):
+    together = scores(build_graph(network), texts, tmp_path / "m.onnx")
+    session = make_session(tmp_path / "m.onnx")
+    alone = [session.run([OUTPUT], pad([text]))[0][0] for text in texts]
+    assert np.allclose(alone, together, atol=1e-5)
+
+
 def test_integers_come_near_and_every_matrix_is_in_them(network, texts, tmp_path):
     with torch.inference_mode():
         expected = network(**collate(texts)).numpy()

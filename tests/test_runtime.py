@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from refusal_clf.classifier import load_tokenizer
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError
 from refusal_clf.runtime.blend import Blend, answers
-from refusal_clf.runtime.encoder import make_session
+from refusal_clf.runtime.encoder import _BATCH_TOKENS, _batches, make_session
 from refusal_clf.runtime.lexical import LexicalModel, features
-from refusal_clf.runtime.tokens import TokenBudget, encode, pad
+from refusal_clf.runtime.tokens import Encoded, TokenBudget, encode, pad
 from refusal_clf.text import Prepared
 
 BUDGET = TokenBudget(total=64, prompt=18, response_tail=12)
@@ -63,6 +63,16 @@ def test_no_text_exceeds_the_budget_and_padding_is_masked(tokenizer, pairs):
     assert inputs["attention_mask"].sum(1).tolist() == [len(item.ids) for item in encoded]
     assert (inputs["token_type_ids"] <= inputs["attention_mask"]).all()
     assert not (inputs["input_ids"] * (1 - inputs["attention_mask"])).any()
+
+
+@given(st.lists(st.integers(1, 600), max_size=200))
+@settings(deadline=None)
+def test_a_batch_holds_texts_of_one_length_within_its_budget(lengths):
+    batches = list(_batches([Encoded((0,) * length, 1, truncated=False) for length in lengths]))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        [length] = {lengths[index] for index in batch}
+        assert len(batch) == 1 or length * len(batch) <= _BATCH_TOKENS
 
 
 @given(st.text(max_size=500))

@@ -1,10 +1,11 @@
-"""The encoder tier: an ONNX Runtime session on the CPU, fed with batches of texts of similar length."""
+"""The encoder tier: an ONNX Runtime session on the CPU, fed with batches of texts of equal length."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUT: Final = "logits"
-_BATCH_TOKENS: Final = 1024
-"""Padded tokens in a batch: enough to fill the vector units, few enough to stay in a core's cache."""
+_BATCH_TOKENS: Final = 512
+"""Tokens in a batch: enough to fill the vector units, few enough to stay in a core's cache."""
 
 
 class EncoderTier:
@@ -118,12 +119,9 @@ def _run(session: onnxruntime.InferenceSession, texts: Sequence[Encoded]) -> NDA
 
 
 def _batches(texts: Sequence[Encoded]) -> Iterator[list[int]]:
-    """Sort by length and cut where the padded size would pass the token budget."""
-    batch: list[int] = []
-    for index in sorted(range(len(texts)), key=lambda index: len(texts[index].ids)):
-        if batch and (len(batch) + 1) * len(texts[index].ids) > _BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
+    """Group texts of equal length, which need no padding and no mask, within the token budget."""
+    lengths = [len(text.ids) for text in texts]
+    for length, group in groupby(sorted(range(len(texts)), key=lengths.__getitem__), lengths.__getitem__):
+        rows = list(group)
+        size = max(1, _BATCH_TOKENS // length)
+        yield from (rows[start : start + size] for start in range(0, len(rows), size))

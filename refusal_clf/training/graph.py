@@ -51,7 +51,10 @@ def build_graph(network: TwoHeadEncoder, activations: Activations | None = None)
     weights = {name: value.detach().float().cpu().numpy() for name, value in network.state_dict().items()}
     graph = _Graph(weights, float(config.layer_norm_eps), activations)
     states = graph.embeddings()
-    mask = graph.add("Cast", "attention_mask", to=TensorProto.INT32)
+    mask = _Mask(
+        graph.add("Cast", "attention_mask", to=TensorProto.INT32),
+        graph.add("Cast", graph.add("ReduceMin", "attention_mask", keepdims=0), to=TensorProto.BOOL),
+    )
     for layer in range(config.num_hidden_layers):
         states = graph.layer(f"encoder.encoder.layer.{layer}", states, mask, config.num_attention_heads)
     graph.heads(states)
@@ -65,6 +68,14 @@ def build_graph(network: TwoHeadEncoder, activations: Activations | None = None)
     )
     onnx.checker.check_model(model)
     return model
+
+
+@dataclass(frozen=True, slots=True)
+class _Mask:
+    """Names of the attention mask, 32-bit integers, and of whether it hides nothing, one truth value."""
+
+    values: str
+    hides_nothing: str
 
 
 @dataclass(slots=True)
@@ -105,10 +116,10 @@ class _Graph:
         looked_up = self.add("Cast", self.add("Gather", self.constant(rows), "input_ids"), to=TensorProto.FLOAT)
         return self.add("Mul", looked_up, self.add("Gather", self.constant(scales), "input_ids"))
 
-    def layer(self, prefix: str, states: str, mask: str, n_heads: int) -> str:
+    def layer(self, prefix: str, states: str, mask: _Mask, n_heads: int) -> str:
         attention, mixed, up, down = linear_names(prefix)
         query, key, value = self._linear(states, attention)
-        context = self.add("MultiHeadAttention", query, key, value, "", mask, domain=_CONTRIB, num_heads=n_heads)
+        context = self._attention((query, key, value), mask, n_heads)
         [output] = self._linear(context, mixed)
         states = self._normalised(self.add("Add", states, output), f"{prefix}.attention.output.LayerNorm")
         [raised] = self._linear(states, up, bias=False)
@@ -116,6 +127,18 @@ class _Graph:
         raised = self.add(gelu, raised, self.constant(self.weights[f"{up[0]}.bias"]), domain=_CONTRIB)
         [output] = self._linear(raised, down)
         return self._normalised(self.add("Add", states, output), f"{prefix}.output.LayerNorm")
+
+    def _attention(self, inputs: tuple[str, str, str], mask: _Mask, n_heads: int) -> str:
+        """Attend without a mask where it hides nothing: only that kernel works in blocks that stay in the cache."""
+        branches = {}
+        for name, more in (("then_branch", ()), ("else_branch", ("", mask.values))):
+            output = f"{name}_{len(self.nodes)}"
+            node = helper.make_node(
+                "MultiHeadAttention", [*inputs, *more], [output], output, domain=_CONTRIB, num_heads=n_heads
+            )
+            result = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
+            branches[name] = helper.make_graph([node], output, [], [result])
+        return self.add("If", mask.hides_nothing, **branches)
 
     def _linear(self, states: str, names: tuple[str, ...], *, bias: bool = True) -> list[str]:
         """Apply linear layers that share their input."""
