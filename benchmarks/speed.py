@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from plot import Theme
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
-FIRST = Completion(prompt="Who are you?", response="I'd rather not say, but I can help with your essay.")
+FIRST = Completion(prompt="What is your favourite film?", response="I have none of my own, but many love Casablanca.")
+"""One about which `auto` asks the encoder, so that loading it is start-up there, as it is with the others."""
 FIGURES = ("startup_seconds", "rows_per_second", "latency_ms", "p99_ms", "peak_mib")
 
 
@@ -118,7 +119,9 @@ def measure(contender: Contender) -> dict[str, float]:
 def be(contender: Contender, options: argparse.Namespace) -> None:
     """Answer once, say so, then time the rows: all in one call, then single ones."""
     judge = load(contender, options.models / contender.kind)
-    judge([FIRST])
+    answer = judge([FIRST])
+    if contender.kind == "auto" and answer[0].tier != "full":
+        raise SystemExit("the first tier is sure of the first completion; choose another")
     print("ready", flush=True)
     sample = draw_rows(options.file, options.rows if contender.ours else options.rows_of_peers)
     started = time.perf_counter()
