@@ -13,8 +13,8 @@ machine that grows warm or busy does so for all of them alike. In each:
 
 `contenders.py` says what runs how. Prints a table of medians and the ratios to our tiers with their range over the
 repeats, writes benchmarks/results/speed.json and draws benchmarks/results/speed.light.svg and .dark.svg; `--draw`
-only draws what was stored. Needs the extras `train` and `plots`, the package onnxscript, and 2.5 GB in `--models`, where
-the others' random weights are kept. On two cores, allow ten minutes a repeat.
+only draws what was stored. Needs the extras `train` and `plots`, the package onnxscript, and 2.5 GB in `--models`,
+where the others' random weights are kept. On two cores, allow ten minutes a repeat.
 """
 
 from __future__ import annotations
