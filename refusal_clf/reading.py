@@ -6,12 +6,13 @@ Files are streamed; `formats` knows their endings, `fields` their field names an
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from refusal_clf.fields import FieldError, Fields, MissingFieldError, fold_names, read_fields, text_of
 from refusal_clf.formats import Row, SkippedRow, is_table, read_rows
@@ -38,6 +39,7 @@ UNNAMED_JUDGE: Final = "unnamed"
 
 _COCONOT_VERDICTS: Final[dict[str, VerdictName]] = {"acceptable": "noncompliance", "unacceptable": "compliance"}
 _RECENT: Final = 2**14
+_FANOUT: Final = 4
 
 
 def read_completions(
@@ -49,7 +51,7 @@ def read_completions(
     skipped: Callable[[SkippedRow], None] | None = None,
     metadata: SuiteMetadata | None = None,
 ) -> Iterator[Completion]:
-    """Yield the completions of a file in its order, needing the memory of one row.
+    """Yield the completions of a file in its order, needing the memory of one row, and 12 bytes for each id.
 
     Parameters
     ----------
@@ -218,15 +220,16 @@ def _repeated(seen: _SeenIds, row: Row, fields: Fields, judge: str = "") -> Skip
 
 
 class _SeenIds:
-    """Which ids were seen on which line, in 16 bytes an id: a dictionary would take ten times as much.
+    """Which ids were seen on which line, in 12 bytes an id: a dictionary would take ten times as much.
 
-    Two of a million ids are taken for one with a chance of 3e-8 (8-byte hashes).
+    They are kept in sorted runs, `_FANOUT` of which become one of the next size (a log-structured merge tree, O'Neil et
+    al. 1996): a single one would be copied as a whole, time and again. Two of a million ids are taken for one with a
+    chance of 3e-8 (8-byte hashes).
     """
 
     def __init__(self) -> None:
         self._recent: dict[int, int] = {}
-        self._hashes = np.empty(0, np.uint64)
-        self._lines = np.empty(0, np.int64)
+        self._runs: list[_Run] = []
 
     def add(self, key: tuple[str | None, ...], line: int) -> int | None:
         """Record a key and return None, or return the line of its first occurrence."""
@@ -234,16 +237,29 @@ class _SeenIds:
         value = int.from_bytes(digest, "little")
         if value in self._recent:
             return self._recent[value]
-        at = int(np.searchsorted(self._hashes, np.uint64(value)))
-        if at < len(self._hashes) and int(self._hashes[at]) == value:
-            return int(self._lines[at])
+        sought = np.uint64(value)
+        for hashes, lines in self._runs:
+            at = int(hashes.searchsorted(sought))
+            if at < len(hashes) and hashes[at] == sought:
+                return int(lines[at])
         self._recent[value] = line
-        if len(self._recent) >= _RECENT:
-            hashes = np.concatenate([self._hashes, np.fromiter(self._recent.keys(), np.uint64)])
-            lines = np.concatenate([self._lines, np.fromiter(self._recent.values(), np.int64)])
-            order = np.argsort(hashes)
-            self._hashes, self._lines, self._recent = hashes[order], lines[order], {}
+        if len(self._recent) == _RECENT:
+            newest = (np.fromiter(self._recent.keys(), np.uint64), np.fromiter(self._recent.values(), np.uint32))
+            self._recent = {}
+            self._runs.append(_sorted_run([newest]))
+            while len({len(hashes) for hashes, _ in self._runs[-_FANOUT:]}) == 1 and len(self._runs) >= _FANOUT:
+                self._runs[-_FANOUT:] = [_sorted_run(self._runs[-_FANOUT:])]
         return None
+
+
+_Run = tuple[NDArray[np.uint64], NDArray[np.uint32]]
+"""Hashes in ascending order and the lines of each, both of shape (ids,)."""
+
+
+def _sorted_run(runs: Sequence[_Run]) -> _Run:
+    hashes = np.concatenate([hashes for hashes, _ in runs])
+    order = hashes.argsort()
+    return hashes[order], np.concatenate([lines for _, lines in runs])[order]
 
 
 def _labels(path: Path, column: str | None) -> Iterator[Label]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from refusal_clf.reading import SkippedRow, read_completions
+from refusal_clf.reading import SkippedRow, _SeenIds, read_completions
 from refusal_clf.records import InputError
 
 any_folder = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -223,3 +223,16 @@ def pack(data: bytes, ending: str) -> bytes:
     if ending == ".zst":
         return pytest.importorskip("zstandard").ZstdCompressor().compress(data)
     return data
+
+
+@given(ids=st.lists(st.integers(0, 300).map(str), max_size=400))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_repeated_id_names_its_first_line_however_many_came_between(ids, monkeypatch):
+    monkeypatch.setattr("refusal_clf.reading._RECENT", 3)
+    seen, expected = _SeenIds(), {}
+    for line, key in enumerate(ids, start=1):
+        assert seen.add((key,), line) == expected.get(key)
+        expected.setdefault(key, line)
+    sizes = [len(hashes) for hashes, _ in seen._runs]
+    assert sum(sizes) == len(expected) - len(expected) % 3
+    assert all(sizes.count(size) < 4 for size in sizes)
