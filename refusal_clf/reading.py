@@ -50,6 +50,7 @@ def read_completions(
     on_error: Literal["fail", "skip"] = "fail",
     skipped: Callable[[SkippedRow], None] | None = None,
     metadata: SuiteMetadata | None = None,
+    repeats: Repeats | None = None,
 ) -> Iterator[Completion]:
     """Yield the completions of a file in its order, needing the memory of one row, and 12 bytes for each id.
 
@@ -67,6 +68,9 @@ def read_completions(
         Called with each row left out.
     metadata
         A suite's prompts (`suites.load_suite`): rows found there by id or prompt get the metadata that they lack.
+    repeats
+        For a file that is read several times: where the first reading to the end puts the rows whose id was seen
+        before, and later ones take them from, without the bytes for each id.
 
     Raises
     ------
@@ -78,7 +82,7 @@ def read_completions(
     forced = check_suite(suite, subset)
     check_readable(path)
     rows = _placed_rows(path, suite=forced, subset=subset, metadata=metadata, need_response=True)
-    return _completions(path, rows, on_error, skipped)
+    return _completions(path, rows, on_error, skipped, repeats or Repeats())
 
 
 def read_prompts(
@@ -97,7 +101,7 @@ def read_prompts(
     forced = check_suite(suite, subset)
     check_readable(path)
     rows = _placed_rows(path, suite=forced, subset=subset, metadata=metadata, need_response=False)
-    return _prompts(path, _completions(path, rows, "fail", None))
+    return _prompts(path, _completions(path, rows, "fail", None, Repeats()))
 
 
 def read_labels(path: Path, *, column: str | None = None) -> Iterator[Label]:
@@ -169,11 +173,12 @@ def _completions(
     rows: Iterator[tuple[Row, Fields] | SkippedRow],
     on_error: Literal["fail", "skip"],
     skipped: Callable[[SkippedRow], None] | None,
+    repeats: Repeats,
 ) -> Iterator[Completion]:
-    seen = _SeenIds()
     used = unused = 0
-    for found in rows:
-        bad = found if isinstance(found, SkippedRow) else _repeated(seen, *found)
+    is_repeated = repeats.reading()
+    for number, found in enumerate(rows):
+        bad = found if isinstance(found, SkippedRow) else is_repeated(number, *found)
         if bad is not None:
             if on_error == "fail":
                 raise InputError(bad.reason, file=name_of(path), line=bad.line)
@@ -183,6 +188,7 @@ def _completions(
             continue
         used += 1
         yield completion_from(cast("tuple[Row, Fields]", found)[1])
+    repeats.complete = True
     if not used:
         raise InputError(f"no usable row ({unused} skipped)", file=name_of(path))
 
@@ -206,6 +212,32 @@ def completion_from(fields: Fields) -> Completion:
         subcategory=fields.subcategory,
         model=fields.model,
     )
+
+
+class Repeats:
+    """The rows of a file whose id was seen before: found by a first reading, known to later ones once it is complete.
+
+    They are told by their place among all rows, usable or not: those of a JSON array may share a line.
+    """
+
+    def __init__(self) -> None:
+        self.complete = False
+        self._found: dict[int, SkippedRow] = {}
+
+    def reading(self) -> Callable[[int, Row, Fields], SkippedRow | None]:
+        """Begin a reading; what is returned says of each row in turn why its id makes it unusable, if it does."""
+        if self.complete:
+            return lambda number, row, fields: self._found.get(number)
+        self._found.clear()
+        seen = _SeenIds()
+
+        def check(number: int, row: Row, fields: Fields) -> SkippedRow | None:
+            bad = _repeated(seen, row, fields)
+            if bad is not None:
+                self._found[number] = bad
+            return bad
+
+        return check
 
 
 def _repeated(seen: _SeenIds, row: Row, fields: Fields, judge: str = "") -> SkippedRow | None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from refusal_clf.reading import SkippedRow, _SeenIds, read_completions
+from refusal_clf.reading import Repeats, SkippedRow, _SeenIds, read_completions
 from refusal_clf.records import InputError
 
 any_folder = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -163,6 +163,28 @@ class TestErrors:
         path = tmp_path / "a.jsonl"
         path.write_text("".join(f'{{"id": {n}, "response": ""}}\n' for n in [*range(70_000), 5]))
         assert error_of(path).startswith(f"{path}:70001: id '5' repeats line 6")
+
+    def test_a_second_reading_knows_the_repetitions_of_the_first(self, tmp_path, monkeypatch):
+        path = tmp_path / "a.json"
+        one = [{"id": name, "response": name} for name in "abacb"]
+        path.write_text(json.dumps([one[0], {"id": "d"}, *one[1:]]))  # on one line
+        repeats = Repeats()
+
+        def read() -> tuple[list[str | None], list[SkippedRow]]:
+            rows: list[SkippedRow] = []
+            read = read_completions(path, on_error="skip", skipped=rows.append, repeats=repeats)
+            return [one.id for one in read], rows
+
+        next(read_completions(path, repeats=repeats))
+        assert not repeats.complete  # a reading that breaks off has found nothing
+        first = read()
+        assert first[0] == ["a", "b", "c"]
+        assert [row.reason.partition(" (")[0] for row in first[1]][1:] == [
+            "id 'a' repeats line 1",
+            "id 'b' repeats line 1",
+        ]
+        monkeypatch.setattr("refusal_clf.reading._SeenIds.add", None)
+        assert read() == first
 
     @pytest.mark.parametrize("cut", [0.4, 0.9])
     @pytest.mark.parametrize("ending", [".gz", ".zst"])

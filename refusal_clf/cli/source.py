@@ -15,6 +15,7 @@ from refusal_clf.records import Completion, InputError
 if TYPE_CHECKING:
     from refusal_clf.formats import SkippedRow
     from refusal_clf.judge.prompts import Form
+    from refusal_clf.reading import Repeats
     from refusal_clf.suites import SuiteMetadata
 
 STDIN_PATH: Final = Path("-")
@@ -22,7 +23,10 @@ STDIN_PATH: Final = Path("-")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The input of a run; rows that cannot be used are collected in `skipped` when `on_error` is "skip"."""
+    """The input of a run; rows that cannot be used are collected in `skipped` when `on_error` is "skip".
+
+    `_repeats` has what the first reading found of each file, so that later ones need not keep its ids.
+    """
 
     files: tuple[Path, ...]
     suite: SuiteChoice
@@ -30,12 +34,15 @@ class Source:
     on_error: OnError
     metadata: SuiteMetadata | None
     skipped: list[SkippedRow] = field(default_factory=list)
+    _repeats: list[Repeats] = field(default_factory=list, repr=False)
 
     def read(self) -> Iterator[Completion]:
         """Yield the completions of all files; rows that cannot be used are collected or raise `InputError`."""
-        from refusal_clf.reading import read_completions
+        from refusal_clf.reading import Repeats, read_completions
 
         self.skipped.clear()
+        if not self._repeats:
+            self._repeats.extend(Repeats() for _ in self.files)
         # Called for every file before the first is read: the call itself finds files that are missing.
         parts = [
             read_completions(
@@ -45,8 +52,9 @@ class Source:
                 on_error=self.on_error,
                 skipped=self._skip(file),
                 metadata=self.metadata,
+                repeats=repeats,
             )
-            for file in self.files
+            for file, repeats in zip(self.files, self._repeats, strict=True)
         ]
         yield from chain.from_iterable(parts)
 
