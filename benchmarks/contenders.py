@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from refusal_clf import Completion, RefusalClassifier
-from refusal_clf.classifier import find_model
+from refusal_clf.model_directories import find_model
 from refusal_clf.runtime.layout import TOKENIZER_FILE
 
 Judge = Callable[[Sequence[Completion]], object]

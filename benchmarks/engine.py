@@ -20,11 +20,10 @@ from pathlib import Path
 import onnxruntime
 from machine import describe, line
 
-from refusal_clf.classifier import load_tokenizer
 from refusal_clf.reading import read_completions
 from refusal_clf.runtime import encoder
 from refusal_clf.runtime.layout import ENCODER_FILE, TOKENIZER_FILE, read_config
-from refusal_clf.runtime.tokens import Encoded, encode, pad
+from refusal_clf.runtime.tokens import Encoded, encode, load_tokenizer, pad
 from refusal_clf.text import prepare
 
 RESULTS = Path(__file__).parent / "results" / "engine.json"

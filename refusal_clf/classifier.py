@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 
 from refusal_clf.answers import Answer, Recent
 from refusal_clf.contradiction import contradictory
+from refusal_clf.model_directories import find_model
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, Completion, InputError, Verdict
 from refusal_clf.runtime import layout
 from refusal_clf.runtime.blend import answers
 from refusal_clf.runtime.encoder import EncoderTier, Pending, available_processors
 from refusal_clf.runtime.graph_file import check_graph
 from refusal_clf.runtime.lexical import LexicalModel, load_lexical
-from refusal_clf.runtime.tokens import encode
+from refusal_clf.runtime.tokens import encode, load_tokenizer
 from refusal_clf.text import Prepared, prepare
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 TierChoice = Literal["auto", "fast", "full"]
-DEFAULT_MODEL: Final = "refusal-clf-minilm"
 CHUNK: Final = 512
 """Completions that are prepared, sorted by length and scored together; at most, and less at the start of a stream."""
 _FIRST_CHUNK: Final = 64
@@ -313,54 +313,6 @@ def _chunks(completions: Iterable[Completion]) -> Iterator[list[Completion]]:
         raise
     if chunk:
         yield chunk
-
-
-def find_model(model: str | Path | None = None) -> Path:
-    """Return the directory of a packaged model or of a path.
-
-    Raises
-    ------
-    InputError
-        If neither exists; the message lists the packaged models.
-    """
-    name = str(model or DEFAULT_MODEL)
-    packaged = available_models()
-    if name in packaged:
-        return packaged[name]
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
-    raise InputError(f"no model {name!r}: not a directory, and the packaged models are {', '.join(packaged) or 'none'}")
-
-
-def available_models() -> dict[str, Path]:
-    """Return the packaged models: name -> directory (in the wheel, or in `models/` of a clone)."""
-    package = Path(__file__).parent
-    found: dict[str, Path] = {}
-    for root in (package / "models", package.parent / "models"):
-        if root.is_dir():
-            for config in sorted(root.glob(f"*/{layout.CONFIG_FILE}")):
-                found.setdefault(config.parent.name, config.parent)
-    return found
-
-
-def load_tokenizer(path: Path) -> Tokenizer:
-    """Load a tokenizer with truncation and padding off: both are done by `runtime.tokens`.
-
-    Raises
-    ------
-    InputError
-        If the file is not a tokenizer.
-    """
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:
-        raise InputError(f"not a usable tokenizer: {error}", file=path) from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
 
 
 def _empty(completion: Completion, text: Prepared) -> Verdict:

@@ -6,13 +6,9 @@ Files are streamed; `formats` knows their endings, `fields` their field names an
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from hashlib import blake2b
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, cast
-
-import numpy as np
-from numpy.typing import NDArray
 
 from refusal_clf.fields import FieldError, Fields, MissingFieldError, fold_names, read_fields, text_of
 from refusal_clf.formats import Row, SkippedRow, is_table, read_rows
@@ -28,6 +24,7 @@ from refusal_clf.records import (
     Sampled,
     VerdictName,
 )
+from refusal_clf.repeats import Repeats, SeenIds, repeated
 from refusal_clf.streams import check_readable, name_of, stem_of
 from refusal_clf.suites import SuiteMetadata, known_suite, place
 
@@ -38,8 +35,6 @@ UNNAMED_JUDGE: Final = "unnamed"
 """The judge of labels that name none."""
 
 _COCONOT_VERDICTS: Final[dict[str, VerdictName]] = {"acceptable": "noncompliance", "unacceptable": "compliance"}
-_RECENT: Final = 2**14
-_FANOUT: Final = 4
 
 
 def read_completions(
@@ -214,88 +209,8 @@ def completion_from(fields: Fields) -> Completion:
     )
 
 
-class Repeats:
-    """The rows of a file whose id was seen before: found by a first reading, known to later ones once it is complete.
-
-    They are told by their place among all rows, usable or not: those of a JSON array may share a line.
-    """
-
-    def __init__(self) -> None:
-        self.complete = False
-        self._found: dict[int, SkippedRow] = {}
-
-    def reading(self) -> Callable[[int, Row, Fields], SkippedRow | None]:
-        """Begin a reading; what is returned says of each row in turn why its id makes it unusable, if it does."""
-        if self.complete:
-            return lambda number, row, fields: self._found.get(number)
-        self._found.clear()
-        seen = _SeenIds()
-
-        def check(number: int, row: Row, fields: Fields) -> SkippedRow | None:
-            bad = _repeated(seen, row, fields)
-            if bad is not None:
-                self._found[number] = bad
-            return bad
-
-        return check
-
-
-def _repeated(seen: _SeenIds, row: Row, fields: Fields, judge: str = "") -> SkippedRow | None:
-    """Return the row as unusable if its id is a repetition."""
-    if fields.id is None:
-        return None
-    first = seen.add((fields.suite, fields.subset, fields.model, judge, fields.id), row.line)
-    if first is None:
-        return None
-    by = ", model and judge" if judge else " and model"
-    return skip_row(row.line, f"id '{fields.id}' repeats line {first} (same suite, subset{by})", row.raw)
-
-
-class _SeenIds:
-    """Which ids were seen on which line, in 12 bytes an id: a dictionary would take ten times as much.
-
-    They are kept in sorted runs, `_FANOUT` of which become one of the next size (a log-structured merge tree, O'Neil et
-    al. 1996): a single one would be copied as a whole, time and again. Two of a million ids are taken for one with a
-    chance of 3e-8 (8-byte hashes).
-    """
-
-    def __init__(self) -> None:
-        self._recent: dict[int, int] = {}
-        self._runs: list[_Run] = []
-
-    def add(self, key: tuple[str | None, ...], line: int) -> int | None:
-        """Record a key and return None, or return the line of its first occurrence."""
-        digest = blake2b(repr(key).encode("utf-8", "replace"), digest_size=8).digest()
-        value = int.from_bytes(digest, "little")
-        if value in self._recent:
-            return self._recent[value]
-        sought = np.uint64(value)
-        for hashes, lines in self._runs:
-            at = int(hashes.searchsorted(sought))
-            if at < len(hashes) and hashes[at] == sought:
-                return int(lines[at])
-        self._recent[value] = line
-        if len(self._recent) == _RECENT:
-            newest = (np.fromiter(self._recent.keys(), np.uint64), np.fromiter(self._recent.values(), np.uint32))
-            self._recent = {}
-            self._runs.append(_sorted_run([newest]))
-            while len({len(hashes) for hashes, _ in self._runs[-_FANOUT:]}) == 1 and len(self._runs) >= _FANOUT:
-                self._runs[-_FANOUT:] = [_sorted_run(self._runs[-_FANOUT:])]
-        return None
-
-
-_Run = tuple[NDArray[np.uint64], NDArray[np.uint32]]
-"""Hashes in ascending order and the lines of each, both of shape (ids,)."""
-
-
-def _sorted_run(runs: Sequence[_Run]) -> _Run:
-    hashes = np.concatenate([hashes for hashes, _ in runs])
-    order = hashes.argsort()
-    return hashes[order], np.concatenate([lines for _, lines in runs])[order]
-
-
 def _labels(path: Path, column: str | None) -> Iterator[Label]:
-    name, source, seen = name_of(path), stem_of(path), _SeenIds()
+    name, source, seen = name_of(path), stem_of(path), SeenIds()
     for found in _placed_rows(path, suite=None, subset=None, metadata=None, need_response=False):
         if isinstance(found, SkippedRow):
             raise InputError(found.reason, file=name, line=found.line)
@@ -312,7 +227,7 @@ def _labels(path: Path, column: str | None) -> Iterator[Label]:
             raise InputError(
                 "no id, and no prompt with a response, to tell the completion by", file=name, line=row.line
             )
-        if (bad := _repeated(seen, row, fields, judge)) is not None:
+        if (bad := repeated(seen, row, fields, judge)) is not None:
             raise InputError(bad.reason, file=name, line=row.line)
         queue = text_of(values.get("queue"))
         yield Label(completion_from(fields), verdict, refusal, judge, source, sampled, queue)

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from refusal_clf.classifier import available_models
 from refusal_clf.cli import main
+from refusal_clf.model_directories import available_models
 
 REPOSITORY = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "refusal_clf"]

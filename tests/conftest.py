@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 from tiny_base import write_tiny_base
 
-from refusal_clf.classifier import DEFAULT_MODEL, available_models
+from refusal_clf.model_directories import DEFAULT_MODEL, available_models
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"

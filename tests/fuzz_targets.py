@@ -21,7 +21,6 @@ import fuzz_commands
 import fuzz_writers
 
 from refusal_clf import formats
-from refusal_clf.classifier import load_tokenizer
 from refusal_clf.fields import clean
 from refusal_clf.judge.parsing import parse_label
 from refusal_clf.judge.prices import load_prices
@@ -33,6 +32,7 @@ from refusal_clf.records import Completion, InputError
 from refusal_clf.report.escaping import markdown_cell, printable
 from refusal_clf.runtime.layout import read_config
 from refusal_clf.runtime.lexical import features
+from refusal_clf.runtime.tokens import load_tokenizer
 from refusal_clf.text import HEAD_CHARS, TAIL_CHARS, normalise, prepare
 from refusal_clf.writing import read_verdicts
 

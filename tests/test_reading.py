@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from refusal_clf.reading import Repeats, SkippedRow, _SeenIds, read_completions
+from refusal_clf.reading import SkippedRow, read_completions
 from refusal_clf.records import InputError
+from refusal_clf.repeats import Repeats, SeenIds
 
 any_folder = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 unicode_text = st.text(st.characters(exclude_categories=["Cs"]))
@@ -183,7 +184,7 @@ class TestErrors:
             "id 'a' repeats line 1",
             "id 'b' repeats line 1",
         ]
-        monkeypatch.setattr("refusal_clf.reading._SeenIds.add", None)
+        monkeypatch.setattr("refusal_clf.repeats.SeenIds.add", None)
         assert read() == first
 
     @pytest.mark.parametrize("cut", [0.4, 0.9])
@@ -250,8 +251,8 @@ def pack(data: bytes, ending: str) -> bytes:
 @given(ids=st.lists(st.integers(0, 300).map(str), max_size=400))
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_repeated_id_names_its_first_line_however_many_came_between(ids, monkeypatch):
-    monkeypatch.setattr("refusal_clf.reading._RECENT", 3)
-    seen, expected = _SeenIds(), {}
+    monkeypatch.setattr("refusal_clf.repeats._RECENT", 3)
+    seen, expected = SeenIds(), {}
     for line, key in enumerate(ids, start=1):
         assert seen.add((key,), line) == expected.get(key)
         expected.setdefault(key, line)

@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refusal_clf.classifier import load_tokenizer
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError
 from refusal_clf.runtime.blend import Blend, answers
 from refusal_clf.runtime.encoder import _BATCH_TOKENS, _batches, make_session
 from refusal_clf.runtime.lexical import LexicalModel, features
-from refusal_clf.runtime.tokens import Encoded, TokenBudget, encode, pad
+from refusal_clf.runtime.tokens import Encoded, TokenBudget, encode, load_tokenizer, pad
 from refusal_clf.text import Prepared
 
 BUDGET = TokenBudget(total=64, prompt=18, response_tail=12)

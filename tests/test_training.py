@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from refusal_clf import Completion, RefusalClassifier
-from refusal_clf.classifier import load_tokenizer
 from refusal_clf.records import REFUSAL_CLASSES, VERDICTS, InputError, Label
 from refusal_clf.report.evaluation import evaluation_markdown
+from refusal_clf.runtime.tokens import load_tokenizer
 from refusal_clf.text import prepare
 
 pytest.importorskip("torch")

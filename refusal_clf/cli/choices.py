@@ -20,7 +20,7 @@ OnError = Literal["fail", "skip"]
 
 def complete_model(incomplete: str) -> list[str]:
     """Return the packaged models whose names begin so; of none, the shell goes on with its own, the directories."""
-    from refusal_clf.classifier import available_models
+    from refusal_clf.model_directories import available_models
 
     return [name for name in available_models() if name.startswith(incomplete)]
 

@@ -15,7 +15,7 @@ from refusal_clf.records import Completion, InputError
 if TYPE_CHECKING:
     from refusal_clf.formats import SkippedRow
     from refusal_clf.judge.prompts import Form
-    from refusal_clf.reading import Repeats
+    from refusal_clf.repeats import Repeats
     from refusal_clf.suites import SuiteMetadata
 
 STDIN_PATH: Final = Path("-")
@@ -38,7 +38,8 @@ class Source:
 
     def read(self) -> Iterator[Completion]:
         """Yield the completions of all files; rows that cannot be used are collected or raise `InputError`."""
-        from refusal_clf.reading import Repeats, read_completions
+        from refusal_clf.reading import read_completions
+        from refusal_clf.repeats import Repeats
 
         self.skipped.clear()
         if not self._repeats:

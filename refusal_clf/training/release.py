@@ -21,12 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refusal_clf import __version__
-from refusal_clf.classifier import load_tokenizer
 from refusal_clf.records import InputError
 from refusal_clf.runtime.blend import answers
 from refusal_clf.runtime.layout import CONFIG_FILE, LEXICAL_FILE, TOKENIZER_FILE, HeadConfig, ModelConfig, checksums
 from refusal_clf.runtime.lexical import FEATURES_VERSION, LexicalModel
-from refusal_clf.runtime.tokens import TokenBudget, encode
+from refusal_clf.runtime.tokens import TokenBudget, encode, load_tokenizer
 from refusal_clf.text import PREPARATION_VERSION
 from refusal_clf.training.activations import ACTIVATIONS_FILE, record, save_activations
 from refusal_clf.training.calibrate import (
