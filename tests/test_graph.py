@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import onnx
 import pytest
@@ -60,6 +62,30 @@ def test_integers_come_near_and_every_matrix_is_in_them(network, texts, tmp_path
     kinds = [node.op_type for node in model.graph.node]
     assert kinds.count("MatMulIntegerToFloat") == 6 * network.encoder.config.num_hidden_layers
     assert "MatMul" not in kinds
+
+
+@pytest.mark.parametrize("n_context", [6, 9])
+def test_a_text_whose_response_is_empty_is_scored_all_the_same(network, texts, tmp_path, n_context):
+    silent = [Encoded(text.ids[:9], n_context, truncated=False) for text in texts if len(text.ids) >= 9]
+    with torch.inference_mode():
+        expected = network(**collate([*silent, *texts])).numpy()
+    model = build_graph(network)
+    assert np.allclose(scores(model, [*silent, *texts], tmp_path / "m.onnx"), expected, atol=1e-5)
+    assert np.allclose(scores(model, silent, tmp_path / "m.onnx"), expected[: len(silent)], atol=1e-5)
+
+
+def test_a_large_channel_of_the_values_costs_no_precision(network, texts, tmp_path):
+    """The same function, but one channel that attention adds up is 60 times as large, and its weights as small."""
+    scaled = deepcopy(network)
+    with torch.inference_mode():
+        expected = network(**collate(texts)).numpy()
+        for layer in scaled.encoder.encoder.layer:
+            layer.attention.self.value.weight[1] *= 60
+            layer.attention.self.value.bias[1] *= 60
+            layer.attention.output.dense.weight[:, 1] /= 60
+    model = build_graph(scaled, record(scaled, texts))
+    found = scores(model, texts, tmp_path / "m.onnx")
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.99
 
 
 def test_activations_are_kept_as_they_were_recorded(network, texts, tmp_path):

@@ -30,6 +30,23 @@ def text(response: str, prompt: str = "What is it?", rubric: str = "generic") ->
     return Prepared(rubric, "", prompt, response, ())
 
 
+@given(
+    st.lists(
+        st.text(max_size=12)
+        | st.sampled_from(["no", "[SEP]", "[CLS]", "e\u0301", "\u0301", "東京", "x" * 120, "\n", "\u00a0", "can't"]),
+        max_size=8,
+    ),
+    st.integers(1, 150),
+)
+@settings(deadline=None)
+def test_leaving_out_the_middle_of_long_texts_changes_no_piece(tokenizer, words, times):
+    one = text(" ".join(words * times))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("refusal_clf.runtime.tokens._CHARS_A_PIECE", 10**6)
+        whole = encode(tokenizer, [one], BUDGET)
+    assert encode(tokenizer, [one], BUDGET) == whole
+
+
 def test_a_short_text_is_encoded_whole(tokenizer):
     [encoded] = encode(tokenizer, [text("I refuse.")], BUDGET)
     assert tokenizer.decode(list(encoded.ids), skip_special_tokens=False) == (

@@ -43,7 +43,7 @@ def signed_again(folder: Path) -> None:
 
 def test_an_untouched_copy_loads_and_keeps_its_name(copy: Path, model_dir: Path) -> None:
     assert RefusalClassifier.load(copy).sha256 == RefusalClassifier.load(model_dir).sha256
-    assert layout.read_config(copy).opset == 18
+    assert layout.read_config(copy).opset == 23
 
 
 @pytest.mark.parametrize("name", [*layout.WEIGHT_FILES, "config.json"])
@@ -146,7 +146,7 @@ class TestGraphs:
 
     def test_operators_of_a_version_that_the_configuration_does_not_name(self, copy, graph) -> None:
         graph.opset_import[0].version = 17
-        assert "where its configuration says 18" in self.refusal(copy, graph)
+        assert "where its configuration says 23" in self.refusal(copy, graph)
 
     @pytest.mark.parametrize("place", ["/etc/passwd", "../other.bin", "weights.bin"])
     def test_weights_outside_of_the_file(self, onnx, copy, graph, place) -> None:

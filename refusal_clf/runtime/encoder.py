@@ -119,9 +119,13 @@ def _run(session: onnxruntime.InferenceSession, texts: Sequence[Encoded]) -> NDA
 
 
 def _batches(texts: Sequence[Encoded]) -> Iterator[list[int]]:
-    """Group texts of equal length, which need no padding and no mask, within the token budget."""
+    """Group texts of equal length, which need no padding and no mask, within the token budget.
+
+    Neighbours have about as much context: the fewest tokens of it in a batch are left out of the graph's last layer.
+    """
     lengths = [len(text.ids) for text in texts]
-    for length, group in groupby(sorted(range(len(texts)), key=lengths.__getitem__), lengths.__getitem__):
+    order = sorted(range(len(texts)), key=lambda row: (lengths[row], texts[row].n_context))
+    for length, group in groupby(order, lengths.__getitem__):
         rows = list(group)
         size = max(1, _BATCH_TOKENS // length)
         yield from (rows[start : start + size] for start in range(0, len(rows), size))

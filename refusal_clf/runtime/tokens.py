@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,10 @@ def load_tokenizer(path: Path) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+_CHARS_A_PIECE: Final = 7
+"""More than an ordinary piece has, its blank included; where it is not enough, a response is encoded as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +80,21 @@ def encode(tokenizer: Tokenizer, texts: Sequence[Prepared], budget: TokenBudget)
         In the order of `texts`, each at most `budget.total` ids long.
     """
     cls, sep = _special_ids(tokenizer)
-    pieces = tokenizer.encode_batch_fast(
-        [part for text in texts for part in (text.prompt, text.response)], add_special_tokens=False
-    )
+    ends = [_ends(text.response, budget) for text in texts]
+    parts = [part for text, end in zip(texts, ends, strict=True) for part in (text.prompt, *end)]
+    pieces = (piece.ids for piece in tokenizer.encode_batch_fast(parts, add_special_tokens=False))
     encoded = []
-    for index, text in enumerate(texts):
+    for text, end in zip(texts, ends, strict=True):
         heading = _heading_ids(tokenizer, text.heading)
-        prompt = pieces[2 * index].ids
-        response = pieces[2 * index + 1].ids
-        prompt, _ = _clip(prompt, budget.prompt, budget.prompt // 3, sep)
+        prompt, _ = _clip(next(pieces), budget.prompt, budget.prompt // 3, sep)
         context = [cls, *heading, *prompt, sep]
         room = budget.total - len(context) - 1
+        response = next(pieces)
+        if len(end) > 1:
+            last = next(pieces)
+            enough = len(response) > room - budget.response_tail and len(last) >= budget.response_tail
+            # Very long words have hardly any pieces.
+            response = response + last if enough else tokenizer.encode(text.response, add_special_tokens=False).ids
         clipped, truncated = _clip(response, room, budget.response_tail, sep)
         encoded.append(Encoded((*context, *clipped, sep), len(context), truncated))
     return encoded
@@ -101,6 +109,16 @@ def pad(batch: Sequence[Encoded]) -> dict[str, NDArray[np.int64]]:
         mask[row, : len(item.ids)] = 1
         types[row, item.n_context : len(item.ids)] = 1
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+
+
+def _ends(response: str, budget: TokenBudget) -> tuple[str, ...]:
+    """Return a response, or for a long one what surely holds all pieces that are kept: beginning and end.
+
+    Word pieces do not reach over a blank, so that those of the parts are those of the whole.
+    """
+    start = response.rfind(" ", 0, _CHARS_A_PIECE * (budget.total - budget.response_tail))
+    end = response.find(" ", len(response) - _CHARS_A_PIECE * budget.response_tail)
+    return (response[:start], response[end:]) if 0 < start < end else (response,)
 
 
 def _clip(ids: list[int], limit: int, tail: int, sep: int) -> tuple[list[int], bool]:

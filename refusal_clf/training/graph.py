@@ -7,6 +7,7 @@ the model was made, so that no answer depends on what else is in its batch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,11 +20,12 @@ from refusal_clf.records import InputError
 from refusal_clf.runtime.encoder import INPUTS, OUTPUT
 from refusal_clf.training.activations import Activations, linear_names
 from refusal_clf.training.network import N_OUTPUTS, TwoHeadEncoder
-from refusal_clf.training.quantise import quantise_linear, quantise_rows
+from refusal_clf.training.quantise import QuantisedLinear, quantise_linear, quantise_rows
 
-OPSET: Final = 18
+OPSET: Final = 23
 _CONTRIB: Final = "com.microsoft"
 _IR_VERSION: Final = 10
+_LAYERS: Final = "encoder.encoder.layer"
 _LOWEST: Final = np.float32(-1e4)
 
 Array = NDArray[np.float32]
@@ -55,9 +57,11 @@ def build_graph(network: TwoHeadEncoder, activations: Activations | None = None)
         graph.add("Cast", "attention_mask", to=TensorProto.INT32),
         graph.add("Cast", graph.add("ReduceMin", "attention_mask", keepdims=0), to=TensorProto.BOOL),
     )
-    for layer in range(config.num_hidden_layers):
-        states = graph.layer(f"encoder.encoder.layer.{layer}", states, mask, config.num_attention_heads)
-    graph.heads(states)
+    for layer in range(config.num_hidden_layers - 1):
+        states = graph.layer(f"{_LAYERS}.{layer}", states, mask, config.num_attention_heads)
+    pooled = graph.pooled_tokens()
+    last = f"{_LAYERS}.{config.num_hidden_layers - 1}"
+    graph.heads(graph.layer(last, states, mask, config.num_attention_heads, pooled), pooled)
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"]) for name in INPUTS]
     outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", N_OUTPUTS])]
     model = helper.make_model(
@@ -76,6 +80,29 @@ class _Mask:
 
     values: str
     hides_nothing: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Pooled:
+    """Names of the bounds of the tokens that the heads pool: the first one, and all from `begin` on."""
+
+    zero: str
+    one: str
+    begin: str
+    end: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Linear:
+    """Linear layers that share their input; `matrices` have shape (inputs, outputs), `quantised` is all of them."""
+
+    matrices: Sequence[Array]
+    biases: Sequence[Array]
+    quantised: QuantisedLinear | None
+
+    @property
+    def smoothing(self) -> Array | None:
+        return None if self.quantised is None else self.quantised.smoothing
 
 
 @dataclass(slots=True)
@@ -116,73 +143,108 @@ class _Graph:
         looked_up = self.add("Cast", self.add("Gather", self.constant(rows), "input_ids"), to=TensorProto.FLOAT)
         return self.add("Mul", looked_up, self.add("Gather", self.constant(scales), "input_ids"))
 
-    def layer(self, prefix: str, states: str, mask: _Mask, n_heads: int) -> str:
-        attention, mixed, up, down = linear_names(prefix)
-        query, key, value = self._linear(states, attention)
+    def pooled_tokens(self) -> _Pooled:
+        """Find the tokens from which the scores are made: the first, and those from the first of any response on."""
+        of_any = self.add("ReduceMax", "token_type_ids", self.constant(np.array([0])), keepdims=0)
+        begin = self.add("ArgMax", self.add("Cast", of_any, to=TensorProto.INT32), axis=0, keepdims=1)
+        zero, one, end = (self.constant(np.array([value])) for value in (0, 1, np.iinfo(np.int64).max))
+        return _Pooled(zero, one, begin, end)
+
+    def _only(self, pooled: _Pooled, tensor: str) -> str:
+        """Cut a tensor of shape (batch, length, ...) down to the tokens that are pooled."""
+        first = self.add("Slice", tensor, pooled.zero, pooled.one, pooled.one)
+        return self.add("Concat", first, self.add("Slice", tensor, pooled.begin, pooled.end, pooled.one), axis=1)
+
+    def layer(self, prefix: str, states: str, mask: _Mask, n_heads: int, pooled: _Pooled | None = None) -> str:
+        """Add a layer; for the last one only the states of `pooled` are computed, the others are keys and values."""
+        attending, mixed, up, down = (self._linear(names) for names in linear_names(prefix))
+        inputs = self._input(attending, states)
+        asking = inputs
+        if pooled is not None:
+            asking, states = self._only(pooled, inputs), self._only(pooled, states)
+        query = self._product(attending, asking, 0)
+        key = self._product(attending, inputs, 1)
+        # Attention adds values up, channel by channel: what its result is to be divided by, they can be divided by.
+        value = self._product(attending, inputs, 2, divisor=mixed.smoothing)
         context = self._attention((query, key, value), mask, n_heads)
-        [output] = self._linear(context, mixed)
+        output = self._product(mixed, self._input(mixed, context, smoothed=True))
         states = self._normalised(self.add("Add", states, output), f"{prefix}.attention.output.LayerNorm")
-        [raised] = self._linear(states, up, bias=False)
-        gelu = "BiasGelu" if self.activations is None else "FastGelu"  # tanh is near enough where 8 bits are
-        raised = self.add(gelu, raised, self.constant(self.weights[f"{up[0]}.bias"]), domain=_CONTRIB)
-        [output] = self._linear(raised, down)
+        gelu = "none" if self.activations is None else "tanh"  # near enough where 8 bits are, and quicker
+        raised = self.add("Gelu", self._product(up, self._input(up, states)), approximate=gelu)
+        output = self._product(down, self._input(down, raised))
         return self._normalised(self.add("Add", states, output), f"{prefix}.output.LayerNorm")
 
     def _attention(self, inputs: tuple[str, str, str], mask: _Mask, n_heads: int) -> str:
-        """Attend without a mask where it hides nothing: only that kernel works in blocks that stay in the cache."""
+        """Attend; where the mask hides nothing by the operator that is quicker and takes no mask of keys."""
         branches = {}
-        for name, more in (("then_branch", ()), ("else_branch", ("", mask.values))):
-            output = f"{name}_{len(self.nodes)}"
-            node = helper.make_node(
-                "MultiHeadAttention", [*inputs, *more], [output], output, domain=_CONTRIB, num_heads=n_heads
-            )
-            result = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
-            branches[name] = helper.make_graph([node], output, [], [result])
+        for name, node in (
+            ("then_branch", helper.make_node("Attention", inputs, [""], q_num_heads=n_heads, kv_num_heads=n_heads)),
+            (
+                "else_branch",
+                helper.make_node(
+                    "MultiHeadAttention", [*inputs, "", mask.values], [""], domain=_CONTRIB, num_heads=n_heads
+                ),
+            ),
+        ):
+            node.name = node.output[0] = f"{name}_{len(self.nodes)}"
+            result = helper.make_tensor_value_info(node.name, TensorProto.FLOAT, None)
+            branches[name] = helper.make_graph([node], node.name, [], [result])
         return self.add("If", mask.hides_nothing, **branches)
 
-    def _linear(self, states: str, names: tuple[str, ...], *, bias: bool = True) -> list[str]:
-        """Apply linear layers that share their input."""
+    def _linear(self, names: tuple[str, ...]) -> _Linear:
         matrices = [np.ascontiguousarray(self.weights[f"{name}.weight"].T) for name in names]
-        biases = [self.weights[f"{name}.bias"] if bias else None for name in names]
-        if self.activations is None:
-            products = [self.add("MatMul", states, self.constant(matrix)) for matrix in matrices]
-            return [
-                product if shift is None else self.add("Add", product, self.constant(shift))
-                for product, shift in zip(products, biases, strict=True)
-            ]
-        quantised = quantise_linear(np.concatenate(matrices, axis=1), self.activations[names[0]])
-        if quantised.smoothing is not None:
-            states = self.add("Mul", states, self.constant(1 / quantised.smoothing))
-        scale, zero = self.constant(quantised.input_scale), self.constant(quantised.input_zero)
-        integers = self.add("QuantizeLinear", states, scale, zero)
-        outputs, start = [], 0
-        for matrix, shift in zip(matrices, biases, strict=True):
-            columns = slice(start, start + matrix.shape[1])
-            start = columns.stop
-            weights = self.constant(np.ascontiguousarray(quantised.weights[:, columns]))
-            scales = self.constant(quantised.weight_scales[columns])
-            zeros = self.constant(np.zeros(matrix.shape[1], np.int8))
-            inputs = [integers, weights, scale, scales, zero, zeros]
-            if shift is not None:
-                inputs.append(self.constant(shift))
-            outputs.append(self.add("MatMulIntegerToFloat", *inputs, domain=_CONTRIB))
-        return outputs
+        quantised = None
+        if self.activations is not None:
+            quantised = quantise_linear(np.concatenate(matrices, axis=1), self.activations[names[0]])
+        return _Linear(matrices, [self.weights[f"{name}.bias"] for name in names], quantised)
+
+    def _input(self, linear: _Linear, states: str, *, smoothed: bool = False) -> str:
+        """Make states the input of linear layers; `smoothed` ones are divided by the smoothing already."""
+        if linear.quantised is None:
+            return states
+        if linear.smoothing is not None and not smoothed:
+            states = self.add("Mul", states, self.constant(1 / linear.smoothing))
+        scale, zero = self.constant(linear.quantised.input_scale), self.constant(linear.quantised.input_zero)
+        return self.add("QuantizeLinear", states, scale, zero, domain=_CONTRIB)  # ONNX's of opset 23 came with 1.24
+
+    def _product(self, linear: _Linear, inputs: str, part: int = 0, divisor: Array | None = None) -> str:
+        """Apply one of the linear layers, and divide what comes out by `divisor`, of shape (outputs,)."""
+        matrix, bias = linear.matrices[part], linear.biases[part]
+        if linear.quantised is None:
+            return self.add("Add", self.add("MatMul", inputs, self.constant(matrix)), self.constant(bias))
+        start = sum(before.shape[1] for before in linear.matrices[:part])
+        columns = slice(start, start + matrix.shape[1])
+        weights, scales = linear.quantised.weights[:, columns], linear.quantised.weight_scales[columns]
+        if divisor is not None:
+            scales, bias = scales / divisor, bias / divisor
+        return self.add(
+            "MatMulIntegerToFloat",
+            inputs,
+            self.constant(np.ascontiguousarray(weights)),
+            self.constant(linear.quantised.input_scale),
+            self.constant(scales),
+            self.constant(linear.quantised.input_zero),
+            self.constant(np.zeros(matrix.shape[1], np.int8)),
+            self.constant(bias),
+            domain=_CONTRIB,
+        )
 
     def _normalised(self, states: str, name: str) -> str:
         scale, bias = (self.constant(self.weights[f"{name}.{part}"]) for part in ("weight", "bias"))
         return self.add("LayerNormalization", states, scale, bias, axis=-1, epsilon=self.epsilon)
 
-    def heads(self, states: str) -> None:
+    def heads(self, states: str, pooled: _Pooled) -> None:
         """First token, mean and maximum over the response's tokens (`TwoHeadEncoder.pool`), then both heads."""
         axis = self.constant(np.array([1]))
         first = self.add("Gather", states, self.constant(np.int64(0)), axis=1)
-        response = self.add("Cast", self.add("Mul", "token_type_ids", "attention_mask"), to=TensorProto.FLOAT)
+        response = self._only(pooled, self.add("Mul", "token_type_ids", "attention_mask"))
+        response = self.add("Cast", response, to=TensorProto.FLOAT)
         response = self.add("Unsqueeze", response, self.constant(np.array([2])))
         total = self.add("ReduceSum", self.add("Mul", states, response), axis, keepdims=0)
         count = self.add("ReduceSum", response, axis, keepdims=0)
         mean = self.add("Div", total, self.add("Max", count, self.constant(np.float32(1))))
         outside = self.add("Equal", response, self.constant(np.float32(0)))
         largest = self.add("ReduceMax", self.add("Where", outside, self.constant(_LOWEST), states), axis, keepdims=0)
-        pooled = self.add("Concat", first, mean, largest, axis=1)
+        features = self.add("Concat", first, mean, largest, axis=1)
         matrix, bias = (self.constant(self.weights[f"heads.{part}"]) for part in ("weight", "bias"))
-        self.nodes.append(helper.make_node("Gemm", [pooled, matrix, bias], [OUTPUT], OUTPUT, transB=1))
+        self.nodes.append(helper.make_node("Gemm", [features, matrix, bias], [OUTPUT], OUTPUT, transB=1))
