@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -28,16 +27,16 @@ from refusal_clf.cli.choices import (
     metadata_of,
 )
 from refusal_clf.cli.choices import Report as ReportChoice
-from refusal_clf.cli.hybrid import FOLDER, ask_judge, options_of
+from refusal_clf.cli.hybrid import ask_judge, options_of
 from refusal_clf.cli.inputs import expand
 from refusal_clf.cli.judging import MAX_TOKENS, OPENAI
 from refusal_clf.cli.progress import say
+from refusal_clf.cli.score_results import Result, print_result, tell_skipped, write_results
 from refusal_clf.cli.source import STDIN_PATH, Source, Survey, read_once, survey_of
 from refusal_clf.records import Completion, InputError, Verdict
 
 if TYPE_CHECKING:
     from refusal_clf.classifier import RefusalClassifier
-    from refusal_clf.cli.hybrid import Hybrid
     from refusal_clf.cli.judging import Judge
     from refusal_clf.cli.pages import ScorePage
     from refusal_clf.scoring import GroupCounter
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 512
 """Verdicts counted and written together."""
-_SKIPPED_SHOWN: Final = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -139,27 +137,14 @@ def _score(
 
     clf = RefusalClassifier.load(model, threads=threads)
     if out is None:
-        result = _Result(_run(source, clf, tier, survey))
+        result = Result(_run(source, clf, tier, survey))
     else:
         with _claimed(out):
             result = _run_into(
                 out, source, clf, tier, survey, resume=resume, overwrite=overwrite, page=page, judge=asked
             )
-    _tell_skipped(source, out)
-    _print(result, output_format, details=details)
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    """What a run found, and what a judge added to it."""
-
-    report: Report
-    hybrid: Hybrid | None = None
-
-    def document(self) -> dict[str, Any]:
-        """Return `summary.json`."""
-        document = self.report.to_dict()
-        return document if self.hybrid is None else {**document, "judge": self.hybrid.summary()}
+    tell_skipped(source, out)
+    print_result(result, output_format, details=details)
 
 
 def _check_options(files: list[Path], out: Path | None, *, resume: bool, overwrite: bool, judge: bool) -> None:
@@ -228,7 +213,7 @@ def _run_into(
     overwrite: bool,
     page: ScorePage | None,
     judge: Judge | None,
-) -> _Result:
+) -> Result:
     from refusal_clf import writing
     from refusal_clf.scoring import GroupCounter
 
@@ -270,8 +255,8 @@ def _run_into(
         for verdict in hybrid.verdicts():
             counter.add(verdict)
     report = replace(counter.report(clf.name, clf.sha256), n_skipped=len(source.skipped))
-    result = _Result(report if hybrid is None else hybrid.corrected(report), hybrid)
-    _write_results(out, source, clf, tier, counter, result, page)
+    result = Result(report if hybrid is None else hybrid.corrected(report), hybrid)
+    write_results(out, source, clf, tier, counter, result, page)
     return result
 
 
@@ -280,40 +265,6 @@ def _written(out: Path, done: int) -> Iterator[Verdict]:
     from refusal_clf.writing import read_verdicts
 
     return read_verdicts(out) if done else iter(())
-
-
-def _write_results(
-    out: Path,
-    source: Source,
-    clf: RefusalClassifier,
-    tier: TierChoice,
-    counter: GroupCounter,
-    result: _Result,
-    page: ScorePage | None,
-) -> None:
-    """Write everything that is made of the verdicts."""
-    from refusal_clf import writing
-    from refusal_clf.scoring import coconot_rows
-
-    writing.write_summary(out, result.document())
-    written = [writing.VERDICTS_FILE, writing.SUMMARY_FILE]
-    if rows := coconot_rows(counter):
-        writing.write_coconot_tsv(out / writing.COCONOT_FILE, rows)
-        written.append(writing.COCONOT_FILE)
-    if source.skipped:
-        writing.write_skipped(out, source.skipped)
-        written.append(writing.SKIPPED_FILE)
-    if page is not None and result.hybrid is not None:
-        from refusal_clf.cli.pages import write_calibration_page
-
-        hybrid = result.hybrid
-        name = page.title
-        written.append(write_calibration_page(out, name, hybrid.document, hybrid.scored, hybrid.labels).name)
-    elif page is not None:
-        written.append(page.write(out, result.report, clf, tier).name)
-    if result.hybrid is not None:
-        written.append(f"{FOLDER}/")
-    say(f"wrote {', '.join(written)} in {out}")
 
 
 def _judge(
@@ -352,29 +303,3 @@ def _judge(
                 write(batch)
             advance(len(batch))
             give_back()
-
-
-def _tell_skipped(source: Source, out: Path | None) -> None:
-    from refusal_clf.report.escaping import printable
-
-    if not source.skipped:
-        return
-    n = len(source.skipped)
-    say(f"skipped {n:,} unusable row{'s' if n > 1 else ''}" + (f": see {out / 'skipped.jsonl'}" if out else ""))
-    if out is None:
-        for row in source.skipped[:_SKIPPED_SHOWN]:
-            say(f"  line {row.line}: {printable(row.reason, limit=200)}")
-
-
-def _print(result: _Result, output_format: str, *, details: bool) -> None:
-    notes = () if result.hybrid is None else tuple(result.hybrid.sentences())
-    if output_format == "json":
-        typer.echo(json.dumps(result.document(), indent=2))
-    elif output_format == "markdown":
-        from refusal_clf.report.markdown import markdown
-
-        typer.echo(markdown(result.report, details=details, notes=notes), nl=False)
-    else:
-        from refusal_clf.report.terminal import print_report
-
-        print_report(result.report, details=details, notes=notes)
