@@ -6,8 +6,7 @@ FILE holds completions as JSON lines. Its rows are repeated, each under an id of
 response, so that no two rows are equal and nothing can be answered from an earlier one. Every run is a new process of
 the installed command with `--out`. Seconds of the processors are stored beside those of the clock, which other work on
 the machine lengthens. Prints a table, writes benchmarks/results/scale.json and draws
-benchmarks/results/scale.light.svg and .dark.svg; `--draw` only draws what was stored. On two cores, allow two hours
-for a million rows under `auto`.
+benchmarks/results/scale.light.svg and .dark.svg; `--draw` only draws what was stored. On two cores, allow an hour.
 """
 
 from __future__ import annotations
