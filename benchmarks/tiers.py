@@ -1,10 +1,12 @@
 """What the lexical tier's answers cost: agreement of `--tier auto`, `full` and `fast` with the labels of unseen models.
 
     python benchmarks/tiers.py runs/evaluation [--model MODEL]
+    python benchmarks/tiers.py LABELS... [--model MODEL]
 
 The evaluation's scores are of networks that never saw the models they score; thresholds and blends are the shipped
-model's, which were fitted on these same scores (two numbers a head). Differences are paired, with 95 % bootstrap
-intervals. Prints a table and writes benchmarks/results/tiers.json.
+model's, which were fitted on these same scores (two numbers a head). With files of labels, the scores are the model's
+own: on what it was trained on it agrees with the labels too well, and may need its second tier less. Differences are
+paired, with 95 % bootstrap intervals. Prints a table; that of an evaluation is stored in benchmarks/results/tiers.json.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from machine import describe, line
 from refusal_clf import RefusalClassifier
 from refusal_clf.runtime.blend import answers
 from refusal_clf.training.crossfit import load_out_of_fold
-from refusal_clf.training.dataset import IGNORE
+from refusal_clf.training.dataset import IGNORE, load_examples, targets
 
 RESULTS = Path(__file__).parent / "results" / "tiers.json"
 
@@ -27,20 +29,28 @@ RESULTS = Path(__file__).parent / "results" / "tiers.json"
 def main() -> None:
     """Compute, print and store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("evaluation", type=Path)
+    parser.add_argument("source", type=Path, nargs="+", help="a directory of `evaluate`, or files of labels")
     parser.add_argument("--model", help="a packaged model or a directory")
     options = parser.parse_args()
-    config = RefusalClassifier.load(options.model).config
-    scores = load_out_of_fold(options.evaluation)
+    classifier = RefusalClassifier.load(options.model)
+    config = classifier.config
+    evaluated = options.source[0].is_dir()
+    if evaluated:
+        scores = load_out_of_fold(options.source[0])
+        encoder, lexical, every_label = scores.encoder, scores.lexical, scores.labels
+    else:
+        examples = load_examples(options.source)
+        lexical, encoder = classifier.logits([example.text for example in examples])
+        every_label = targets(examples)
     heads = ((config.verdict, slice(0, 3)), (config.refusal, slice(3, 6)))
-    quick = [head.fast.probabilities(None, scores.lexical[:, columns]) for head, columns in heads]
-    whole = [head.full.probabilities(scores.encoder[:, columns], scores.lexical[:, columns]) for head, columns in heads]
+    quick = [head.fast.probabilities(None, lexical[:, columns]) for head, columns in heads]
+    whole = [head.full.probabilities(encoder[:, columns], lexical[:, columns]) for head, columns in heads]
     unsure = np.logical_or.reduce([p.max(1) < head.fast_above for p, (head, _) in zip(quick, heads, strict=True)])
     document: dict[str, object] = {"machine": describe(), "to_encoder": round(float(unsure.mean()), 4)}
     print("| family | n | fast | auto | full | auto - full, points | auto and full agree |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for index, (name, (head, _)) in enumerate(zip(("verdict", "refusal"), heads, strict=True)):
-        labels = scores.labels[:, index]
+        labels = every_label[:, index]
         known = labels != IGNORE
         fast, full = (answers(p[index], head.labels) for p in (quick, whole))
         auto = np.where(unsure, full, fast)
@@ -57,7 +67,8 @@ def main() -> None:
         )
         document[name] = {"n": int(known.sum()), **rates, "auto_equals_full": same, "loss_points": [low, high]}
     print(f"\n{document['to_encoder']:.0%} of the rows go to the encoder; {line(describe())}")
-    RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    if evaluated:
+        RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

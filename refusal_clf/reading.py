@@ -171,9 +171,9 @@ def _completions(
     repeats: Repeats,
 ) -> Iterator[Completion]:
     used = unused = 0
-    is_repeated = repeats.reading()
+    repetition = repeats.reading()
     for number, found in enumerate(rows):
-        bad = found if isinstance(found, SkippedRow) else is_repeated(number, *found)
+        bad = found if isinstance(found, SkippedRow) else repetition(number, *found)
         if bad is not None:
             if on_error == "fail":
                 raise InputError(bad.reason, file=name_of(path), line=bad.line)

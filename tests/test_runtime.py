@@ -41,10 +41,19 @@ def text(response: str, prompt: str = "What is it?", rubric: str = "generic") ->
 @settings(deadline=None)
 def test_leaving_out_the_middle_of_long_texts_changes_no_piece(tokenizer, words, times):
     one = text(" ".join(words * times))
+    assert encode(tokenizer, [one], BUDGET) == encoded_whole(tokenizer, one)
+
+
+def test_no_piece_is_lost_where_the_ends_hold_just_as_many_as_are_kept(tokenizer):
+    for words in range(30, 60):
+        one = text(" ".join(["no"] * words + ["x" * 120] * 4 + ["no"] * BUDGET.response_tail))
+        assert encode(tokenizer, [one], BUDGET) == encoded_whole(tokenizer, one)
+
+
+def encoded_whole(tokenizer, one: Prepared) -> list[Encoded]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("refusal_clf.runtime.tokens._CHARS_A_PIECE", 10**6)
-        whole = encode(tokenizer, [one], BUDGET)
-    assert encode(tokenizer, [one], BUDGET) == whole
+        return encode(tokenizer, [one], BUDGET)
 
 
 def test_a_short_text_is_encoded_whole(tokenizer):

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
+_CHARS_A_PIECE: Final = 7
+"""More than an ordinary piece has, its blank included; where it is not enough, a response is encoded as a whole."""
+
+
 def load_tokenizer(path: Path) -> Tokenizer:
-    """Load a tokenizer with truncation and padding off: both are done by `runtime.tokens`.
+    """Load a tokenizer with truncation and padding off: both are done here.
 
     Raises
     ------
@@ -35,10 +39,6 @@ def load_tokenizer(path: Path) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
-
-
-_CHARS_A_PIECE: Final = 7
-"""More than an ordinary piece has, its blank included; where it is not enough, a response is encoded as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
